@@ -1,0 +1,1 @@
+"""The embedded default: a PostgreSQL server with a believable ERP."""

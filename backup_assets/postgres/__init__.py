@@ -1,0 +1,1 @@
+"""Everything that speaks to PostgreSQL: client programs, sessions, clusters."""

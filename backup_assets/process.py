@@ -1,0 +1,219 @@
+"""Outside programs: argument lists, bounded time, whole process groups ended, the end of stderr in the error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from backup_assets.errors import EnvironmentFault
+
+STDERR_TAIL_BYTES = 4000
+#: Variables whose values are secrets: never shown, not even when a program repeats them on stderr.
+SECRET_VARIABLES = ("PGPASSWORD",)
+
+
+class ProgramFailed(EnvironmentFault):
+    """A program ended with another exit status than 0; ``returncode`` and ``stderr`` (its end) say how."""
+
+    def __init__(self, what: str, *, why: str, remedy: str = "", returncode: int, stderr: str) -> None:
+        super().__init__(what, why=why, remedy=remedy)
+        self.returncode = returncode
+        self.stderr = stderr
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The operating-system user that a program runs as, when it may not run as ours (postgres as root)."""
+
+    uid: int
+    gid: int
+
+
+@dataclass
+class Running:
+    """A started program. Read ``stdout`` or write ``stdin`` where they were asked for; leave the block to wait."""
+
+    process: subprocess.Popen[bytes]
+    stderr_lines: deque[bytes]
+
+    @property
+    def stdout(self) -> BinaryIO:
+        """The program's output; only when started with ``stdout=None``."""
+        if self.process.stdout is None:
+            raise AssertionError("stdout was not piped")
+        return self.process.stdout  # type: ignore[return-value]
+
+    @property
+    def stdin(self) -> BinaryIO:
+        """The program's input; only when started with ``stdin=None``."""
+        if self.process.stdin is None:
+            raise AssertionError("stdin was not piped")
+        return self.process.stdin  # type: ignore[return-value]
+
+
+def scrub(text: str, environment: Mapping[str, str] | None) -> str:
+    """Return ``text`` without the value of any secret variable in ``environment``."""
+    for name in SECRET_VARIABLES:
+        value = (environment or {}).get(name, "")
+        if value:
+            text = text.replace(value, "***")
+    return text
+
+
+def _drain(stream: IO[bytes], lines: deque[bytes]) -> None:
+    for line in stream:
+        lines.append(line[:STDERR_TAIL_BYTES])
+    stream.close()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a program and everything it started: asked first, then forced after ten seconds."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, sig)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def started(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.DEVNULL,
+    identity: Identity | None = None,
+    cwd: Path | None = None,
+) -> Iterator[Running]:
+    """Start ``argv`` and yield it; at the end of the block wait for it and raise unless it exited 0.
+
+    ``env`` is added to our own environment (``LC_ALL=C`` is always set so that messages can be read back).
+    ``stdin``/``stdout``: ``None`` means a pipe for the caller. ``timeout`` is in seconds for the whole run.
+    Raises EnvironmentFault when the program is missing or runs too long, ProgramFailed when it fails. When the
+    block raises, the program's whole group is ended first.
+    """
+    program = Path(argv[0]).name
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if stdin is None else stdin,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd,
+            start_new_session=True,
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=[] if identity else None,
+        )
+    except FileNotFoundError as error:
+        raise EnvironmentFault(
+            f"the program {argv[0]} was not found",
+            remedy="install it, or correct the setting that names its directory",
+        ) from error
+    except PermissionError as error:
+        raise EnvironmentFault(
+            f"the program {argv[0]} may not be executed",
+            why=str(error),
+            remedy="check its permissions and path",
+        ) from error
+    lines: deque[bytes] = deque(maxlen=60)
+    assert process.stderr is not None  # noqa: S101 - narrowing for the type checker
+    drain = threading.Thread(target=_drain, args=(process.stderr, lines), daemon=True)
+    drain.start()
+    overdue = threading.Event()
+
+    def expire() -> None:
+        overdue.set()
+        end_group(process)
+
+    timer = threading.Timer(timeout, expire)
+    timer.daemon = True
+    timer.start()
+    failure: BaseException | None = None
+    try:
+        try:
+            yield Running(process, lines)
+            if process.stdin is not None and not process.stdin.closed:
+                process.stdin.close()
+        except BrokenPipeError as error:  # the program died first: its own message says why
+            failure = error
+        process.wait()
+    finally:
+        timer.cancel()
+        end_group(process)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None and not stream.closed:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        drain.join(timeout=5)
+    stderr = scrub(b"".join(lines).decode("utf-8", "replace")[-STDERR_TAIL_BYTES:].strip(), environment)
+    if overdue.is_set():
+        raise EnvironmentFault(
+            f"{program} ran longer than {timeout:.0f} s and was ended",
+            why=stderr,
+            remedy="raise the time limit",
+        )
+    if process.returncode != 0:
+        raise ProgramFailed(
+            f"{program} failed with exit status {process.returncode}",
+            why=stderr or "it printed nothing",
+            returncode=process.returncode,
+            stderr=stderr,
+        )
+    if failure is not None:
+        raise failure
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a short program printed."""
+
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    input_bytes: bytes | None = None,
+    identity: Identity | None = None,
+    cwd: Path | None = None,
+) -> Output:
+    """Run a program whose output is small and return it; raises as :func:`started` does."""
+    begun = time.monotonic()
+    with started(
+        argv,
+        timeout=timeout,
+        env=env,
+        stdin=None if input_bytes is not None else subprocess.DEVNULL,
+        stdout=None,
+        identity=identity,
+        cwd=cwd,
+    ) as running:
+        if input_bytes is not None:
+            running.stdin.write(input_bytes)
+            running.stdin.close()
+        out = running.stdout.read()
+    stderr = b"".join(running.stderr_lines).decode("utf-8", "replace")
+    return Output(out.decode("utf-8", "replace"), stderr, time.monotonic() - begun)

@@ -1,0 +1,1 @@
+"""The way back: scratch server, verification, guarded restore."""

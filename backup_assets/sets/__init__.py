@@ -1,0 +1,1 @@
+"""The pure domain: sets, manifests, records, the catalog."""

@@ -1,0 +1,1 @@
+"""Where sets rest: one contract, several stores."""
