@@ -21,20 +21,24 @@ class ContainerSettings(Model):
     """The container in which the server runs, reached with ``<engine> exec``."""
 
     name: str = Field(description="Name or id of the container.")
-    engine: str = Field("docker", description="`docker`, `podman`, or the path of a program with the same `exec`.")
+    engine: str = Field(
+        default="docker", description="`docker`, `podman`, or the path of a program with the same `exec`."
+    )
 
 
 class ServerSettings(Model):
     """How a PostgreSQL server is reached: TCP, Unix socket (a host beginning with `/`), or inside a container."""
 
-    host: str = Field("localhost", description="Host name, address, or directory of the Unix socket.")
-    port: int = Field(5432, ge=1, le=65535)
-    user: str = Field("postgres", description="A superuser, or a role with BYPASSRLS that may read everything.")
-    password: SecretStr | None = Field(None, description="Left out: libpq's own means apply (a .pgpass file, peer).")
+    host: str = Field(default="localhost", description="Host name, address, or directory of the Unix socket.")
+    port: int = Field(default=5432, ge=1, le=65535)
+    user: str = Field(default="postgres", description="A superuser, or a role with BYPASSRLS that may read everything.")
+    password: SecretStr | None = Field(
+        default=None, description="Left out: libpq's own means apply (a .pgpass file, peer)."
+    )
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
     sslrootcert: Path | None = None
     container: ContainerSettings | None = None
-    embedded: bool = Field(False, description="The demo's own server, started when needed.")
+    embedded: bool = Field(default=False, description="The demo's own server, started when needed.")
 
 
 class ScheduleSettings(Model):
@@ -42,9 +46,9 @@ class ScheduleSettings(Model):
 
     every: Literal["day", "12h", "8h", "6h", "4h", "3h", "2h", "1h"] = "day"
     at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
-        "02:00", description="Local time of the daily backup; only with `every: day`."
+        default="02:00", description="Local time of the daily backup; only with `every: day`."
     )
-    timezone: str = Field("Asia/Tokyo", description="IANA time zone of the schedule and the slots.")
+    timezone: str = Field(default="Asia/Tokyo", description="IANA time zone of the schedule and the slots.")
 
 
 class FileColumn(Model):
@@ -52,41 +56,52 @@ class FileColumn(Model):
 
     table: QualifiedTable = Field(description="Table, with its schema unless that is `public`.")
     column: str
-    strip_prefix: str = Field("", description="Leading text of the values that is not part of the relative path.")
+    strip_prefix: str = Field(
+        default="", description="Leading text of the values that is not part of the relative path."
+    )
 
 
 class AttachmentsSettings(Model):
     """The folder of PDFs that belongs to the database."""
 
     directory: Path
-    full_every_days: int = Field(7, ge=1, description="Age in days of a full archive after which a new one is made.")
-    files: tuple[FileColumn, ...] = Field((), description="Columns compared with the files that are really there.")
+    full_every_days: int = Field(
+        default=7, ge=1, description="Age in days of a full archive after which a new one is made."
+    )
+    files: tuple[FileColumn, ...] = Field(
+        default=(), description="Columns compared with the files that are really there."
+    )
 
 
 class DumpSettings(Model):
     """How the dump is made."""
 
     jobs: int | None = Field(
-        None, ge=1, le=64, description="Set: always a directory-format dump with this many jobs. Left out: by size."
+        default=None,
+        ge=1,
+        le=64,
+        description="Set: always a directory-format dump with this many jobs. Left out: by size.",
     )
     parallel_above_gb: float = Field(
-        20.0, gt=0, description="Databases larger than this are dumped in directory format with all cores."
+        default=20.0, gt=0, description="Databases larger than this are dumped in directory format with all cores."
     )
-    zstd_level: int = Field(1, ge=1, le=19)
+    zstd_level: int = Field(default=1, ge=1, le=19)
     content_hashes: Literal["always", "important", "never"] = Field(
-        "always", description="Which tables' contents are hashed in the dump's snapshot and compared after a restore."
+        default="always",
+        description="Which tables' contents are hashed in the dump's snapshot and compared after a restore.",
     )
-    timeout_hours: float = Field(12.0, gt=0)
+    timeout_hours: float = Field(default=12.0, gt=0)
 
 
 class VerificationSettings(Model):
     """Where and how deep a set is proven."""
 
     scratch: ServerSettings | None = Field(
-        None, description="A server for trial restores, when extensions need one. Left out: a throw-away local cluster."
+        default=None,
+        description="A server for trial restores, when extensions need one. Left out: a throw-away local cluster.",
     )
-    jobs: int = Field(2, ge=1, le=64)
-    timeout_hours: float = Field(12.0, gt=0)
+    jobs: int = Field(default=2, ge=1, le=64)
+    timeout_hours: float = Field(default=12.0, gt=0)
 
 
 class DatabaseSettings(Model):
@@ -98,13 +113,15 @@ class DatabaseSettings(Model):
     tier: Literal["important", "ordinary"] = "ordinary"
     schedule: ScheduleSettings = ScheduleSettings()
     important_tables: tuple[QualifiedTable, ...] = ()
-    schema_version_query: str | None = Field(None, description="A query whose one value is the schema version.")
-    integrity_sql: Path | None = Field(None, description="File of named queries compared before and after a restore.")
+    schema_version_query: str | None = Field(default=None, description="A query whose one value is the schema version.")
+    integrity_sql: Path | None = Field(
+        default=None, description="File of named queries compared before and after a restore."
+    )
     attachments: AttachmentsSettings | None = None
     dump: DumpSettings = DumpSettings()
     verification: VerificationSettings = VerificationSettings()
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
-        None, description="First part of the path in every store; left out: the name."
+        default=None, description="First part of the path in every store; left out: the name."
     )
 
     @property
@@ -118,9 +135,11 @@ class Settings(Model):
 
     env: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = "local"
     backup_dir: Path = Path(".backups")
-    client_bin_dir: Path | None = Field(None, description="Directory of pg_dump, pg_restore, psql; searched first.")
+    client_bin_dir: Path | None = Field(
+        default=None, description="Directory of pg_dump, pg_restore, psql; searched first."
+    )
     databases: tuple[DatabaseSettings, ...] = Field(min_length=1)
-    is_demo: bool = Field(False, exclude=True)
+    is_demo: bool = Field(default=False, exclude=True)
 
     def database(self, name: str) -> DatabaseSettings:
         """Return the database of that name; raises KeyError when none is configured."""

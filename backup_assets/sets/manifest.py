@@ -1,0 +1,213 @@
+"""The manifest: what a backup set is made of, and the figures that its restore is compared with."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from backup_assets.errors import CheckFailed
+from backup_assets.sets.backup_id import BackupId
+
+MANIFEST_VERSION = 1
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Part(BaseModel):
+    """Base of every part of a manifest or record: immutable, unknown names are damage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artifact(Part):
+    """One stored file of a set."""
+
+    kind: Literal["db", "globals", "assets", "secrets"]
+    role: Literal["dump", "globals", "archive", "index"]
+    name: str = Field(description="Key below <prefix>/<env>/, for example db/<id>.dump.", pattern=r"^[a-z]+/[^/]+$")
+    format: Literal["pg_custom", "pg_custom.zst", "pg_directory.tar", "sql", "tar.zst", "index.tsv.zst"]
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
+class TableFingerprint(Part):
+    """What one table held in the dump's snapshot."""
+
+    table_schema: str
+    name: str
+    rows: int = Field(ge=0)
+    content_hash: str | None = Field(default=None, description="Sum over all rows of 64 bits of md5(row as text).")
+
+
+class SequenceValue(Part):
+    """The position of one sequence."""
+
+    table_schema: str
+    name: str
+    last_value: int
+    is_called: bool
+
+
+class LargeObjects(Part):
+    """All large objects together."""
+
+    count: int = Field(ge=0)
+    content_hash: str | None = None
+
+
+class IntegrityResult(Part):
+    """The result of one named query of the user's integrity file, as text, row by row."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+
+
+class Fingerprints(Part):
+    """Everything that a restored copy is compared with, taken in the dump's own snapshot."""
+
+    tables: tuple[TableFingerprint, ...] = ()
+    sequences: tuple[SequenceValue, ...] = ()
+    large_objects: LargeObjects = LargeObjects(count=0)
+    integrity: tuple[IntegrityResult, ...] = ()
+
+    @property
+    def total_rows(self) -> int:
+        """Rows of all tables together."""
+        return sum(table.rows for table in self.tables)
+
+
+class ServerFacts(Part):
+    """The server that was backed up."""
+
+    version: str = Field(description="As `server_version` says, for example 17.10.")
+    version_num: int = Field(description="As `server_version_num` says, for example 170010.")
+    encoding: str
+    database_bytes: int = Field(ge=0)
+    roles: tuple[str, ...] = Field(default=(), description="Roles that own or may use something; not pg_* ones.")
+    extensions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def major(self) -> int:
+        """Major version, for example 17."""
+        return self.version_num // 10000
+
+
+class ClientFacts(Part):
+    """The client programs that made the dump."""
+
+    version: str
+    directory: str
+
+
+class SnapshotFacts(Part):
+    """The moment that the dump shows."""
+
+    taken_at: datetime
+    lsn: str
+    name: str = Field(description="As pg_export_snapshot() returned it.")
+
+
+class AttachmentsFacts(Part):
+    """The attachment archive of a set."""
+
+    mode: Literal["full", "differential"]
+    full_set: str = Field(description="Id of the set that holds the full archive: this set's own for a full one.")
+    files: int = Field(ge=0)
+    bytes: int = Field(ge=0, description="Sum of the sizes of all files that belong to the set.")
+    archived_files: int = Field(ge=0)
+    archived_bytes: int = Field(ge=0)
+    vanished: tuple[str, ...] = Field(default=(), description="Listed, then gone before they could be read.")
+    changing: tuple[str, ...] = Field(default=(), description="Changed at every attempt to read them.")
+    skipped: tuple[str, ...] = Field(default=(), description="Sockets, pipes and devices: not archived.")
+    hard_linked: int = Field(default=0, ge=0, description="Files stored in full although another name shares them.")
+
+
+class Hold(Part):
+    """A wish to keep a set whatever the retention says."""
+
+    reason: str
+    until: datetime | None = None
+
+
+class Manifest(Part):
+    """The commit point of a set: written last; a set without one does not exist."""
+
+    format: Literal["backup_assets/manifest"] = "backup_assets/manifest"
+    version: Literal[1] = MANIFEST_VERSION
+    id: str
+    kind: Literal["full", "important_tables"] = "full"
+    database: str = Field(description="The configured name.")
+    source_database: str = Field(description="The database's name on its server.")
+    env: str
+    tier: Literal["important", "ordinary"]
+    slot: str
+    label: str | None = None
+    hold: Hold | None = None
+    generated_at: datetime
+    schema_version: str | None = None
+    server: ServerFacts
+    client: ClientFacts
+    snapshot: SnapshotFacts
+    artifacts: tuple[Artifact, ...]
+    fingerprints: Fingerprints
+    attachments: AttachmentsFacts | None = None
+    requires: tuple[str, ...] = Field(default=(), description="Ids of sets without which this one cannot be restored.")
+    only_tables: tuple[str, ...] = Field(default=(), description="Of kind important_tables: the tables dumped.")
+    durations: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
+    warnings: tuple[str, ...] = ()
+    tool_version: str
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Manifest:
+        if BackupId.parse(self.id).slot != self.slot:
+            raise ValueError(f"id {self.id} does not belong to slot {self.slot}")
+        names = [artifact.name for artifact in self.artifacts]
+        if len(set(names)) != len(names):
+            raise ValueError("two artifacts have the same name")
+        return self
+
+    @property
+    def backup_id(self) -> BackupId:
+        """The parsed id."""
+        return BackupId.parse(self.id)
+
+    @property
+    def size_bytes(self) -> int:
+        """Stored size of all artifacts."""
+        return sum(artifact.size_bytes for artifact in self.artifacts)
+
+    def artifact(self, role: str) -> Artifact | None:
+        """Return the artifact of that role, or None."""
+        return next((artifact for artifact in self.artifacts if artifact.role == role), None)
+
+    def to_json(self) -> bytes:
+        """Return the bytes that are stored: UTF-8, indented, keys in the order of the schema."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> Manifest:
+        """Return the manifest stored as ``content`` at ``where``; raises CheckFailed when it is damaged."""
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise CheckFailed(
+                f"the manifest {where} is damaged or from a newer version",
+                why=f"{place}: {first['msg']}",
+                remedy="use another set, or fetch this one again from another store",
+            ) from error
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) that every stored manifest satisfies."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def manifest_schema_text() -> str:
+    """Return the schema as it is published in ``docs/manifest.schema.json``."""
+    return json.dumps(manifest_schema(), indent=1, ensure_ascii=False) + "\n"
