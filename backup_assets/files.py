@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import uuid
@@ -12,6 +14,8 @@ from typing import BinaryIO
 
 CHUNK_BYTES = 1 << 20
 PARTIAL_SUFFIX = ".partial"
+#: How file systems without hard links (exFAT on external disks, some network shares) answer link().
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def make_private_directory(path: Path) -> Path:
@@ -60,9 +64,27 @@ def commit_partial(partial: Path, final: Path) -> None:
     """
     partial.chmod(0o600)
     fsync_file(partial)
-    os.link(partial, final)
-    partial.unlink()
+    try:
+        os.link(partial, final)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        _rename_to_new_name(partial, final)
+    else:
+        partial.unlink()
     fsync_directory(final.parent)
+
+
+def _rename_to_new_name(partial: Path, final: Path) -> None:
+    """Rename without replacing, where hard links do not exist: safe among those who come this way."""
+    descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
+        partial.rename(final)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
+
+from backup_assets.errors import SettingsError
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 QualifiedTable = Annotated[str, Field(min_length=1)]
+CONFIG_FILE_NAME = "backup.yaml"
+DEMO_HOME = Path("var/demo")
 
 
 class Model(BaseModel):
     """Base of every part: immutable, and unknown names are mistakes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OursAlone:
+    """Marks a field that only our own code sets: a file or a variable cannot."""
 
 
 class ContainerSettings(Model):
@@ -30,32 +44,60 @@ class ServerSettings(Model):
     """How a PostgreSQL server is reached: TCP, Unix socket (a host beginning with `/`), or inside a container."""
 
     host: str = Field(default="localhost", description="Host name, address, or directory of the Unix socket.")
-    port: int = Field(default=5432, ge=1, le=65535)
+    port: int = Field(default=5432, ge=1, le=65535, description="TCP port; also part of the Unix socket's name.")
     user: str = Field(default="postgres", description="A superuser, or a role with BYPASSRLS that may read everything.")
     password: SecretStr | None = Field(
         default=None, description="Left out: libpq's own means apply (a .pgpass file, peer)."
     )
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    sslrootcert: Path | None = None
-    container: ContainerSettings | None = None
-    embedded: bool = Field(default=False, description="The demo's own server, started when needed.")
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        default=None, description="As libpq's `sslmode`; left out: libpq's default."
+    )
+    sslrootcert: Path | None = Field(
+        default=None, description="File of trusted certificates, or `system` for those of the operating system."
+    )
+    container: ContainerSettings | None = Field(
+        default=None, description="The server runs in this container and is reached inside it; not with `host`."
+    )
+    embedded: Annotated[bool, OursAlone()] = Field(
+        default=False, description="The demo's own server, started when needed."
+    )
 
 
 class ScheduleSettings(Model):
     """When a backup is due: once a day, or every 1, 2, 3, 4, 6, 8 or 12 hours from midnight."""
 
-    every: Literal["day", "12h", "8h", "6h", "4h", "3h", "2h", "1h"] = "day"
+    every: Literal["day", "12h", "8h", "6h", "4h", "3h", "2h", "1h"] = Field(
+        default="day", description="How often a backup is due."
+    )
     at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
         default="02:00", description="Local time of the daily backup; only with `every: day`."
     )
     timezone: str = Field(default="Asia/Tokyo", description="IANA time zone of the schedule and the slots.")
+    since: date | None = Field(
+        default=None,
+        description="Day (`2026-11-22`) of the first slot that exists; left out: the day of the oldest set in the "
+        "local store, else today.",
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a directory such as `Asia`
+            close = difflib.get_close_matches(value, sorted(available_timezones()), n=1, cutoff=0.6)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise PydanticCustomError(
+                "unknown_zone", "found '{found}', which is no IANA time zone{hint}", {"found": value, "hint": hint}
+            ) from error
+        return value
 
 
 class FileColumn(Model):
     """A column whose values name attachment files, relative to the attachments directory."""
 
     table: QualifiedTable = Field(description="Table, with its schema unless that is `public`.")
-    column: str
+    column: str = Field(description="Column of text.")
     strip_prefix: str = Field(
         default="", description="Leading text of the values that is not part of the relative path."
     )
@@ -64,7 +106,7 @@ class FileColumn(Model):
 class AttachmentsSettings(Model):
     """The folder of PDFs that belongs to the database."""
 
-    directory: Path
+    directory: Path = Field(description="The folder; it must exist.")
     full_every_days: int = Field(
         default=7, ge=1, description="Age in days of a full archive after which a new one is made."
     )
@@ -85,12 +127,12 @@ class DumpSettings(Model):
     parallel_above_gb: float = Field(
         default=20.0, gt=0, description="Databases larger than this are dumped in directory format with all cores."
     )
-    zstd_level: int = Field(default=1, ge=1, le=19)
+    zstd_level: int = Field(default=1, ge=1, le=19, description="Compression: 1 is fastest.")
     content_hashes: Literal["always", "important", "never"] = Field(
         default="always",
         description="Which tables' contents are hashed in the dump's snapshot and compared after a restore.",
     )
-    timeout_hours: float = Field(default=12.0, gt=0)
+    timeout_hours: float = Field(default=12.0, gt=0, description="A dump that takes longer is ended.")
 
 
 class VerificationSettings(Model):
@@ -100,8 +142,8 @@ class VerificationSettings(Model):
         default=None,
         description="A server for trial restores, when extensions need one. Left out: a throw-away local cluster.",
     )
-    jobs: int = Field(default=2, ge=1, le=64)
-    timeout_hours: float = Field(default=12.0, gt=0)
+    jobs: int = Field(default=2, ge=1, le=64, description="Parallel jobs of a trial restore.")
+    timeout_hours: float = Field(default=12.0, gt=0, description="A trial restore that takes longer is ended.")
 
 
 class DatabaseSettings(Model):
@@ -109,17 +151,25 @@ class DatabaseSettings(Model):
 
     name: Name
     database: str = Field(description="Name of the database on its server.")
-    server: ServerSettings = ServerSettings()
-    tier: Literal["important", "ordinary"] = "ordinary"
-    schedule: ScheduleSettings = ScheduleSettings()
-    important_tables: tuple[QualifiedTable, ...] = ()
+    server: ServerSettings = Field(default=ServerSettings(), description="Where the database is.")
+    tier: Literal["important", "ordinary"] = Field(
+        default="ordinary", description="Which objectives for data loss and recovery time apply."
+    )
+    schedule: ScheduleSettings = Field(default=ScheduleSettings(), description="When backups are due.")
+    important_tables: tuple[QualifiedTable, ...] = Field(
+        default=(), description="Tables (`table` or `schema.table`) that are also backed up on their own every week."
+    )
     schema_version_query: str | None = Field(default=None, description="A query whose one value is the schema version.")
     integrity_sql: Path | None = Field(
         default=None, description="File of named queries compared before and after a restore."
     )
-    attachments: AttachmentsSettings | None = None
-    dump: DumpSettings = DumpSettings()
-    verification: VerificationSettings = VerificationSettings()
+    attachments: AttachmentsSettings | None = Field(
+        default=None, description="The folder of PDFs archived with the database; left out: none."
+    )
+    dump: DumpSettings = Field(default=DumpSettings(), description="How the dump is made.")
+    verification: VerificationSettings = Field(
+        default=VerificationSettings(), description="How sets are proven by a trial restore."
+    )
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
         default=None, description="First part of the path in every store; left out: the name."
     )
@@ -133,13 +183,15 @@ class DatabaseSettings(Model):
 class Settings(Model):
     """Everything that was configured."""
 
-    env: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = "local"
-    backup_dir: Path = Path(".backups")
+    env: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
+        default="local", description="Environment, for example `production`: part of every stored path."
+    )
+    backup_dir: Path = Field(default=Path(".backups"), description="The local store; outside git.")
     client_bin_dir: Path | None = Field(
         default=None, description="Directory of pg_dump, pg_restore, psql; searched first."
     )
-    databases: tuple[DatabaseSettings, ...] = Field(min_length=1)
-    is_demo: bool = Field(default=False, exclude=True)
+    databases: tuple[DatabaseSettings, ...] = Field(min_length=1, description="The databases, by name.")
+    is_demo: Annotated[bool, OursAlone()] = Field(default=False, exclude=True)
 
     def database(self, name: str) -> DatabaseSettings:
         """Return the database of that name; raises KeyError when none is configured."""
@@ -147,3 +199,60 @@ class Settings(Model):
             if database.name == name:
                 return database
         raise KeyError(name)
+
+
+def demo_settings(backup_dir: Path, home: Path | None = None) -> Settings:
+    """Return the settings of the embedded demo, whose sets go to ``backup_dir``.
+
+    ``home`` holds the demo's own server and attachments; left out it is ``BACKUP_DEMO_HOME``, else ``var/demo``.
+    Nothing is created here.
+    """
+    place = home or Path(os.environ.get("BACKUP_DEMO_HOME") or DEMO_HOME)
+    erp4 = DatabaseSettings(
+        name="erp4",
+        database="erp4",
+        server=ServerSettings(embedded=True),
+        important_tables=("invoices", "invoice_lines", "journal_entries"),
+        schema_version_query="SELECT version FROM schema_migrations ORDER BY applied_at DESC LIMIT 1",
+        integrity_sql=Path(__file__).parent / "demo" / "integrity.sql",
+        attachments=AttachmentsSettings(
+            directory=place / "attachments", files=(FileColumn(table="invoices", column="pdf_path"),)
+        ),
+        dump=DumpSettings(content_hashes="always"),
+    )
+    return Settings(backup_dir=backup_dir, databases=(erp4,), is_demo=True)
+
+
+def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """Return what is configured: a file, else one database by variables, else the demo.
+
+    The file is the one that ``BACKUP_CONFIG`` names, else ``backup.yaml`` in ``directory`` (left out: the current
+    one). ``environment`` left out means this process's. All paths in the result are absolute; those given relative
+    count from the file's directory, or from ``directory`` when a variable gave them. Raises SettingsError naming
+    every mistake at once, and when a file and variables would both configure a database.
+    """
+    # Imported here because both build on the models above.
+    from backup_assets import settings_env, settings_file
+
+    variables = dict(os.environ if environment is None else environment)
+    base = (directory or Path.cwd()).absolute()
+    given = settings_env.values_set(variables)
+    path = base / Path(given.get("BACKUP_CONFIG", CONFIG_FILE_NAME)).expanduser()
+    if "BACKUP_CONFIG" in given or path.exists():
+        return settings_file.read_settings_file(path, variables, base)
+    settings_env.refuse_misspelled(variables)
+    if settings_env.names_a_database(given):
+        return settings_env.settings_from_variables(variables, base)
+    stray = settings_env.database_variables(given)
+    if stray:
+        raise SettingsError(
+            f"{', '.join(stray)} would configure a database, but no variable names one",
+            why="without DB_NAME, DB_HOST or DB_CONTAINER only the embedded demo would be backed up",
+            remedy=f"set DB_NAME, write a {CONFIG_FILE_NAME}, or unset {', '.join(stray)} to run the demo",
+        )
+    common = settings_env.common_settings(variables, base)
+    home = base / Path(given.get("BACKUP_DEMO_HOME", DEMO_HOME)).expanduser()
+    demo = demo_settings(common.backup_dir or base / ".backups", home)
+    return demo.model_copy(
+        update={"env": common.env or demo.env, "client_bin_dir": common.client_bin_dir or demo.client_bin_dir}
+    )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from backup_assets.errors import Refused
 
-_PATTERN = re.compile(r"^(?P<slot>[0-9][0-9A-Za-z-]*?)-(?P<taken>\d{8}T\d{6}Z)-(?P<run>[0-9a-f]{8})$")
+_PATTERN = re.compile(r"(?P<slot>[0-9][0-9A-Za-z-]*?)-(?P<taken>[0-9]{8}T[0-9]{6}Z)-(?P<run>[0-9a-f]{8})")
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
@@ -32,7 +32,7 @@ class BackupId:
     @classmethod
     def parse(cls, text: str) -> BackupId:
         """Return the id written as ``text``; raises Refused when it is none."""
-        match = _PATTERN.match(text)
+        match = _PATTERN.fullmatch(text)
         if match is None:
             raise Refused(
                 f"{text!r} is not the id of a backup set",
@@ -47,3 +47,12 @@ class BackupId:
 
     def __str__(self) -> str:
         return f"{self.slot}-{self.taken_at.strftime(_TIME_FORMAT)}-{self.run}"
+
+
+def id_in_name(name: str) -> str | None:
+    """Return the id that a file name such as ``ID.dump.zst`` begins with, or None when it does not."""
+    text = name.partition(".")[0]
+    try:
+        return str(BackupId.parse(text))
+    except Refused:
+        return None

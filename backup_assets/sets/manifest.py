@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from backup_assets.errors import CheckFailed
+from backup_assets.errors import CheckFailed, Refused
 from backup_assets.sets.backup_id import BackupId
+from backup_assets.sets.sealed import seal, sealed_schema, unseal
 
 MANIFEST_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def _id_of_a_set(text: str) -> str:
+    try:
+        return str(BackupId.parse(text))
+    except Refused as error:  # pydantic collects ValueErrors only
+        raise ValueError(error.what) from error
+
+
+SetId = Annotated[str, AfterValidator(_id_of_a_set)]
+
+
 class Part(BaseModel):
     """Base of every part of a manifest or record: immutable, unknown names are damage."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN and infinity would be written as null, which cannot be read back.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Artifact(Part):
@@ -38,7 +49,9 @@ class TableFingerprint(Part):
     table_schema: str
     name: str
     rows: int = Field(ge=0)
-    content_hash: str | None = Field(default=None, description="Sum over all rows of 64 bits of md5(row as text).")
+    content_hash: str | None = Field(
+        default=None, description="Sum over all rows of hashtextextended(row as text, 0); None: not taken."
+    )
 
 
 class SequenceValue(Part):
@@ -54,13 +67,14 @@ class LargeObjects(Part):
     """All large objects together."""
 
     count: int = Field(ge=0)
-    content_hash: str | None = None
+    content_hash: str | None = Field(default=None, description="As for a table, over 16 MiB pieces; None: not taken.")
 
 
 class IntegrityResult(Part):
     """The result of one named query of the user's integrity file, as text, row by row."""
 
     name: str
+    query: str = Field(description="As it was run, so that a later change of the file does not matter.")
     columns: tuple[str, ...]
     rows: tuple[tuple[str | None, ...], ...]
 
@@ -72,6 +86,7 @@ class Fingerprints(Part):
     sequences: tuple[SequenceValue, ...] = ()
     large_objects: LargeObjects = LargeObjects(count=0)
     integrity: tuple[IntegrityResult, ...] = ()
+    search_path: str = Field(default="public", description="Where the integrity queries look up unqualified names.")
 
     @property
     def total_rows(self) -> int:
@@ -86,6 +101,7 @@ class ServerFacts(Part):
     version_num: int = Field(description="As `server_version_num` says, for example 170010.")
     encoding: str
     database_bytes: int = Field(ge=0)
+    bootstrap_superuser: str = Field(default="postgres", description="The role that initdb made.")
     roles: tuple[str, ...] = Field(default=(), description="Roles that own or may use something; not pg_* ones.")
     extensions: dict[str, str] = Field(default_factory=dict)
 
@@ -105,7 +121,7 @@ class ClientFacts(Part):
 class SnapshotFacts(Part):
     """The moment that the dump shows."""
 
-    taken_at: datetime
+    taken_at: AwareDatetime
     lsn: str
     name: str = Field(description="As pg_export_snapshot() returned it.")
 
@@ -129,7 +145,7 @@ class Hold(Part):
     """A wish to keep a set whatever the retention says."""
 
     reason: str
-    until: datetime | None = None
+    until: AwareDatetime | None = None
 
 
 class Manifest(Part):
@@ -137,7 +153,7 @@ class Manifest(Part):
 
     format: Literal["backup_assets/manifest"] = "backup_assets/manifest"
     version: Literal[1] = MANIFEST_VERSION
-    id: str
+    id: SetId
     kind: Literal["full", "important_tables"] = "full"
     database: str = Field(description="The configured name.")
     source_database: str = Field(description="The database's name on its server.")
@@ -146,7 +162,7 @@ class Manifest(Part):
     slot: str
     label: str | None = None
     hold: Hold | None = None
-    generated_at: datetime
+    generated_at: AwareDatetime
     schema_version: str | None = None
     server: ServerFacts
     client: ClientFacts
@@ -183,28 +199,41 @@ class Manifest(Part):
         """Return the artifact of that role, or None."""
         return next((artifact for artifact in self.artifacts if artifact.role == role), None)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Ids of all sets without which this one cannot be restored."""
+        full = {self.attachments.full_set} if self.attachments else set()
+        return frozenset({*self.requires, *full} - {self.id})
+
     def to_json(self) -> bytes:
-        """Return the bytes that are stored: UTF-8, indented, keys in the order of the schema."""
-        return (self.model_dump_json(indent=1) + "\n").encode()
+        """Return the bytes that are stored: UTF-8, indented, keys in the order of the schema, sealed."""
+        return seal(self)
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> Manifest:
         """Return the manifest stored as ``content`` at ``where``; raises CheckFailed when it is damaged."""
         try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the document"
+            return cls.model_validate_json(unseal(content))
+        except ValueError as error:
             raise CheckFailed(
                 f"the manifest {where} is damaged or from a newer version",
-                why=f"{place}: {first['msg']}",
+                why=what_is_wrong(error),
                 remedy="use another set, or fetch this one again from another store",
             ) from error
 
 
+def what_is_wrong(error: ValueError) -> str:
+    """Return the first mistake that reading a document met, in one line and without the document's content."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the document"
+    return f"{place}: {first['msg']}"
+
+
 def manifest_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) that every stored manifest satisfies."""
-    schema = Manifest.model_json_schema(mode="serialization")
+    schema = sealed_schema(Manifest.model_json_schema(mode="serialization"))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

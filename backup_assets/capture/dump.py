@@ -1,0 +1,258 @@
+"""pg_dump and pg_dumpall: one snapshot of a database, and the roles of its server, as files on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from backup_assets.capture.attachments_zstd import CompressedFile, CompressedReader
+from backup_assets.errors import CheckFailed, EnvironmentFault
+from backup_assets.files import CHUNK_BYTES
+from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.names import quote_name, statements
+from backup_assets.postgres.server import Server
+from backup_assets.process import ProgramFailed, run, started
+from backup_assets.progress import Progress, watching
+
+DumpFormat = Literal["pg_custom", "pg_custom.zst", "pg_directory.tar"]
+EXTENSIONS: dict[DumpFormat, str] = {"pg_custom": "dump", "pg_custom.zst": "dump.zst", "pg_directory.tar": "dump.tar"}
+GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
+#: A table that is locked exclusively this long fails the dump with its name, instead of hanging the night through.
+LOCK_WAIT = "10min"
+
+
+@dataclass(frozen=True)
+class DumpPlan:
+    """How one database will be dumped. ``excluded`` lists tables whose rows are left out (their definitions stay)."""
+
+    format: DumpFormat
+    zstd_level: int
+    jobs: int = 1
+    excluded: tuple[tuple[str, str], ...] = ()
+    large_objects: bool = True
+
+
+def plan_dump(
+    *,
+    in_container: bool,
+    zstd: bool,
+    database_bytes: int,
+    jobs: int | None,
+    parallel_above_bytes: float,
+    zstd_level: int,
+) -> tuple[DumpPlan, tuple[str, ...]]:
+    """Return the plan and warnings about what was asked for and cannot be.
+
+    The directory format needs a client on this machine that compresses by itself; otherwise one stream is dumped.
+    """
+    wanted = jobs is not None or database_bytes > parallel_above_bytes
+    if wanted and zstd and not in_container:
+        return DumpPlan("pg_directory.tar", zstd_level, jobs or max(2, os.cpu_count() or 2)), ()
+    warnings = ()
+    if jobs is not None:
+        reason = "inside a container" if in_container else "with a pg_dump that lacks zstd"
+        warnings = (f"a parallel dump is not possible {reason}: dumped with one job",)
+    return DumpPlan("pg_custom" if zstd else "pg_custom.zst", zstd_level), warnings
+
+
+def client_facts(server: Server, clients: Clients | None) -> tuple[str, str, bool]:
+    """Return version, place and zstd ability of the pg_dump that will be used, also inside a container."""
+    if server.container is None:
+        if clients is None:
+            raise AssertionError("client programs are needed outside a container")
+        return clients.version, str(clients.directory), clients.zstd
+    base = [server.container.engine, "exec", server.container.name, "pg_dump"]
+    version = run([*base, "--version"], timeout=60).stdout.strip().split(") ", 1)[-1]
+    try:
+        run([*base, "-Fc", "--compress=zstd:1", "-f", "/dev/null", "-h", "/nonexistent", "-d", "x"], timeout=60)
+    except ProgramFailed as failure:
+        zstd = "compression" not in failure.stderr and "--compress" not in failure.stderr
+        return version, server.place, zstd
+    return version, server.place, False
+
+
+def dump_database(
+    server: Server,
+    clients: Clients | None,
+    database: str,
+    plan: DumpPlan,
+    target: Path,
+    workdir: Path,
+    *,
+    snapshot: str,
+    progress: Progress,
+    expected_bytes: int | None,
+    timeout: float,
+) -> None:
+    """Write the dump of one exported snapshot to ``target`` (a ``*.partial`` name), not yet forced to disk.
+
+    ``workdir`` is on the same disk. ``timeout`` in seconds. Raises EnvironmentFault with the end of pg_dump's messages.
+    """
+    arguments = [
+        "--create",
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={LOCK_WAIT}",
+        *(f"--exclude-table-data={quote_name(schema)}.{quote_name(name)}" for schema, name in plan.excluded),
+        *(() if plan.large_objects else ("-B",)),
+    ]
+    growing = workdir / "dump.d" if plan.format == "pg_directory.tar" else target
+    with watching(growing, "dump", progress, expected_bytes):
+        if plan.format == "pg_directory.tar":
+            _dump_directory(server, clients, database, plan, target, growing, arguments, timeout)
+            return
+        compression = "--compress=0" if plan.format == "pg_custom.zst" else f"--compress=zstd:{plan.zstd_level}"
+        arguments = ["--format=custom", compression, *arguments]
+        if server.container is None and plan.format == "pg_custom":
+            # Into a file and not through a pipe: pg_dump goes back to write the offsets that a parallel or
+            # partial pg_restore seeks by. It syncs nothing, since the file is synced when it gets its name.
+            _create_private(target)
+            argv = server.argv(clients, "pg_dump", *arguments, "--no-sync", f"--file={target}", "--dbname", database)
+            run(argv, timeout=timeout, env=server.environment())
+            return
+        argv = server.argv(clients, "pg_dump", *arguments, "--dbname", database)
+        with started(argv, timeout=timeout, env=server.environment(), stdout=subprocess.PIPE) as running:
+            _receive(running.stdout, target, plan.zstd_level if plan.format == "pg_custom.zst" else None)
+
+
+def _create_private(path: Path) -> None:
+    """Create an empty file that only we may read, before another program fills it."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _receive(source: BinaryIO, target: Path, zstd_level: int | None) -> None:
+    if zstd_level is None:
+        _create_private(target)
+        with target.open("wb") as handle:
+            shutil.copyfileobj(source, handle, CHUNK_BYTES)
+        return
+    compressed = CompressedFile(target, level=zstd_level, all_cores=True)
+    try:
+        while chunk := source.read(CHUNK_BYTES):
+            compressed.write(chunk)
+        compressed.close()
+    except BaseException:
+        compressed.discard()
+        raise
+
+
+def _dump_directory(
+    server: Server,
+    clients: Clients | None,
+    database: str,
+    plan: DumpPlan,
+    target: Path,
+    directory: Path,
+    arguments: Sequence[str],
+    timeout: float,
+) -> None:
+    directory.mkdir(mode=0o700)
+    try:
+        argv = server.argv(
+            clients, "pg_dump", "--format=directory", f"--jobs={plan.jobs}", f"--compress=zstd:{plan.zstd_level}",
+            "--no-sync", *arguments, f"--file={directory}", "--dbname", database,
+        )  # fmt: skip
+        run(argv, timeout=timeout, env=server.environment())
+        _create_private(target)
+        with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
+            # toc.dat first, so that a reader of the stream can list the archive at once.
+            for path in sorted(directory.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
+                archive.add(path, arcname=path.name, filter=_anonymous)
+                path.unlink()  # keeps the disk that is needed near one dump, not two
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o600
+    return member
+
+
+def dump_globals(
+    server: Server, clients: Clients | None, database: str, target: Path, *, passwords: bool, timeout: float
+) -> None:
+    """Write roles, their settings and grants, and tablespaces to ``target``; without password hashes unless asked.
+
+    Raises EnvironmentFault when pg_dumpall fails, CheckFailed when its output has no end.
+    """
+    arguments = ["--globals-only", "--database", database, *(() if passwords else ("--no-role-passwords",))]
+    argv = server.argv(clients, "pg_dumpall", *arguments)
+    with started(argv, timeout=timeout, env=server.environment(), stdout=subprocess.PIPE) as running:
+        _receive(running.stdout, target, None)
+    require_complete_globals(target)
+
+
+def require_complete_globals(path: Path) -> None:
+    """Raise CheckFailed unless the file ends as a complete pg_dumpall output does."""
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - 4096))
+        if GLOBALS_TRAILER not in handle.read():
+            raise CheckFailed(
+                f"the globals {path.name} are cut off",
+                why=f"the closing line {GLOBALS_TRAILER.decode()!r} is missing",
+                remedy="use another set",
+            )
+
+
+def roles_in_globals(script: str) -> frozenset[str]:
+    """Return the names of the roles that a globals script creates."""
+    names = set()
+    for statement in statements(script):
+        if statement.startswith("CREATE ROLE "):
+            name = statement.removeprefix("CREATE ROLE ").strip()
+            names.add(name[1:-1].replace('""', '"') if name.startswith('"') else name)
+    return frozenset(names)
+
+
+def read_whole_archive(clients: Clients, path: Path, form: str, workdir: Path, *, timeout: float) -> None:
+    """Read a dump to its end, every table's data included; raises CheckFailed when it cannot be read.
+
+    Listing is not enough: ``pg_restore --list`` of a truncated archive exits 0.
+    """
+    argv = [clients.program("pg_restore"), "--file=/dev/null"]
+    try:
+        if form == "pg_directory.tar":
+            directory = unpack_directory_dump(path, workdir)
+            try:
+                run([*argv, "--format=directory", str(directory)], timeout=timeout)
+            finally:
+                shutil.rmtree(directory)
+        elif form == "pg_custom.zst":
+            with started([*argv, "--format=custom"], timeout=timeout, stdin=None) as running:
+                decompress(path, running.stdin)
+        else:
+            run([*argv, "--format=custom", str(path)], timeout=timeout)
+    except (ProgramFailed, BrokenPipeError, tarfile.TarError) as failure:
+        why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
+        raise CheckFailed(
+            f"the dump {path.name} cannot be read to its end", why=why, remedy="use another set or another copy"
+        ) from failure
+
+
+def decompress(path: Path, target: BinaryIO) -> None:
+    """Write the content of a zstd file to ``target``; raises CheckFailed when it is damaged or cut off."""
+    with CompressedReader(path) as reader:
+        while chunk := reader.read(CHUNK_BYTES):
+            target.write(chunk)
+
+
+def unpack_directory_dump(path: Path, workdir: Path) -> Path:
+    """Unpack a directory-format dump into a new directory below ``workdir`` and return it."""
+    directory = Path(tempfile.mkdtemp(prefix="unpacked-", dir=workdir))
+    try:
+        with tarfile.open(path, "r|") as archive:
+            archive.extractall(directory, filter="data")
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise EnvironmentFault(
+            f"the dump {path.name} cannot be unpacked in {workdir}", why=str(error), remedy="free space on that disk"
+        ) from error
+    return directory

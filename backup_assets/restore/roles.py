@@ -1,0 +1,82 @@
+"""How the roles of a globals script come back without changing the roles that are already there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backup_assets.capture.dump import require_complete_globals
+from backup_assets.errors import EnvironmentFault
+from backup_assets.postgres.names import statements
+from backup_assets.postgres.session import Session
+
+_NAME = r'("(?:[^"]|"")+"|[^\s";]+)'
+_ROLE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|SECURITY LABEL (?:FOR \S+ )?ON) ROLE {_NAME}")
+_MEMBERSHIP = re.compile(rf"GRANT {_NAME} TO {_NAME}")
+_TABLESPACE = re.compile(r"(?:CREATE|ALTER|COMMENT ON) TABLESPACE |(?:GRANT|REVOKE) .* ON TABLESPACE ")
+
+
+@dataclass(frozen=True)
+class RestoredRoles:
+    """What was done: roles made, roles left as they were, and statements left out on purpose."""
+
+    created: tuple[str, ...]
+    kept: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def select_statements(script: str, existing: Iterable[str]) -> tuple[list[str], RestoredRoles]:
+    """Return the statements to run and what they amount to.
+
+    A role that exists keeps its password, attributes and memberships: a restore must not change how people who work
+    now log in. Tablespaces are left out, because their directories belong to the old machine.
+    """
+    there = set(existing)
+    wanted: list[str] = []
+    created: list[str] = []
+    kept: list[str] = []
+    left_out: list[str] = []
+    for statement in statements(script):
+        role = _ROLE.match(statement)
+        membership = _MEMBERSHIP.match(statement)
+        name = _unquoted(role[1]) if role else _unquoted(membership[2]) if membership else None
+        if _TABLESPACE.match(statement):
+            left_out.append(statement)
+        elif name is not None and name in there:
+            if statement.startswith("CREATE ROLE"):
+                kept.append(name)
+        else:
+            if statement.startswith("CREATE ROLE") and name is not None:
+                created.append(name)
+            wanted.append(statement)
+    return wanted, RestoredRoles(tuple(created), tuple(kept), tuple(left_out))
+
+
+def restore_roles(session: Session, path: Path) -> RestoredRoles:
+    """Create the missing roles of a globals file with their settings and grants, in one transaction.
+
+    Raises CheckFailed when the file is cut off, EnvironmentFault (nothing changed) when a statement is rejected.
+    """
+    require_complete_globals(path)
+    existing = [str(name) for (name,) in session.rows("SELECT rolname FROM pg_catalog.pg_roles")]
+    wanted, outcome = select_statements(path.read_text(encoding="utf-8"), existing)
+    session.execute("BEGIN")
+    try:
+        for statement in wanted:
+            session.execute(statement)
+    except EnvironmentFault as error:
+        # The statement itself may hold a password hash: only the server's own words are shown.
+        why = error.why.partition(" in: ")[0]
+        raise EnvironmentFault(
+            f"the roles of {path.name} cannot be restored",
+            why=why,
+            remedy="connect as a superuser, or create the roles by hand and restore again with --without-roles",
+        ) from None
+    session.execute("COMMIT")
+    return outcome

@@ -1,0 +1,76 @@
+"""The scratch server: where a dump is restored on trial, never the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.postgres.clients import Clients, choose_clients, find_clients
+from backup_assets.postgres.server import Server
+from backup_assets.postgres.server_binaries import choose_server_binaries, find_server_binaries
+from backup_assets.postgres.session import Session, one_row, open_session
+from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_cluster
+from backup_assets.sets.manifest import Manifest
+from backup_assets.settings import DatabaseSettings, Settings
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A server for trial restores, the clients that fit both it and the archive, and its major version."""
+
+    server: Server
+    clients: Clients
+    major: int
+    throw_away: bool
+
+
+@contextmanager
+def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Manifest) -> Iterator[Scratch]:
+    """Yield a server to restore ``manifest``'s dump on: the configured one, or a cluster made for the occasion.
+
+    Raises EnvironmentFault when no server of the right version can be had or an extension is missing, Refused when
+    the configured scratch server is the source itself.
+    """
+    archive_major = int(manifest.client.version.split(".")[0])
+    configured = database.verification.scratch
+    if configured is not None:
+        if (configured.host, configured.port, configured.container) == (
+            database.server.host, database.server.port, database.server.container,
+        ):  # fmt: skip
+            raise Refused(
+                "the scratch server is the source itself",
+                why=f"both are {Server.from_settings(configured).place}",
+                remedy="name another server in verification.scratch, or leave it out",
+            )
+        yield _scratch(Server.from_settings(configured), settings, manifest, archive_major, throw_away=False)
+        return
+    sweep_stale_clusters()
+    binaries = choose_server_binaries(find_server_binaries(settings.client_bin_dir), manifest.server.major)
+    superuser = manifest.server.bootstrap_superuser
+    with throw_away_cluster(None, binaries, superuser=superuser) as cluster:
+        server = Server.from_settings(cluster.server_settings())
+        yield _scratch(server, settings, manifest, archive_major, throw_away=True)
+
+
+def _scratch(
+    server: Server, settings: Settings, manifest: Manifest, archive_major: int, *, throw_away: bool
+) -> Scratch:
+    with open_session(server, "postgres") as session:
+        (number,) = one_row(session, "SELECT current_setting('server_version_num')")
+        require_extensions(session, manifest.server.extensions, server.place)
+    major = int(number or 0) // 10000
+    clients = choose_clients(find_clients(settings.client_bin_dir), major, at_least=archive_major)
+    return Scratch(server, clients, major, throw_away)
+
+
+def require_extensions(session: Session, wanted: Mapping[str, str], place: str) -> None:
+    """Raise EnvironmentFault unless every extension of the source can be installed on this server."""
+    available = {str(name) for (name,) in session.rows("SELECT name FROM pg_catalog.pg_available_extensions")}
+    if missing := sorted(set(wanted) - available):
+        raise EnvironmentFault(
+            f"the server at {place} lacks extensions that the database uses: {', '.join(missing)}",
+            remedy="install their packages there, or name a server that has them: verification.scratch in backup.yaml "
+            "(SCRATCH_HOST, SCRATCH_PORT, SCRATCH_USER, SCRATCH_PASSWORD)",
+        )

@@ -1,0 +1,244 @@
+"""Whether a set is what its manifest says, at four levels, and the record of the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backup_assets import __version__
+from backup_assets.restore.attachments_check import check_archive
+from backup_assets.capture.capture import newest_reader, place_of
+from backup_assets.capture.dump import read_whole_archive, require_complete_globals, roles_in_globals
+from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, take_fingerprints
+from backup_assets.errors import CheckFailed
+from backup_assets.files import make_private_directory
+from backup_assets.postgres.clients import Clients, find_clients
+from backup_assets.postgres.server import Server
+from backup_assets.postgres.session import open_session
+from backup_assets.restore.comparison import differences
+from backup_assets.restore.database import (
+    Selection,
+    apply_properties,
+    create_database,
+    database_statements,
+    drop_database,
+    opened_archive,
+    restore_archive,
+)
+from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.roles import restore_roles
+from backup_assets.restore.scratch import Scratch, scratch_server
+from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.manifest import Fingerprints, Manifest
+from backup_assets.sets.records import LEVELS, Level, Problem, VerificationRecord, record_key
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.stores.contract import Store
+
+#: Where statements about other databases are run from.
+MAINTENANCE_DATABASE = "postgres"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The outcome of a verification, with the record that was stored."""
+
+    record: VerificationRecord
+    rows: int
+    tables: int
+    figures: dict[str, int | float | str] = field(default_factory=dict)
+
+
+class _Stages:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - begun, 3)
+
+
+def verify_set(
+    database: DatabaseSettings,
+    settings: Settings,
+    store: Store,
+    chosen: BackupSet,
+    *,
+    level: Level = "restored",
+    content: bool = True,
+    log: Callable[[str], None],
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Proof:
+    """Verify the copy of a set in ``store`` at a level, store the record beside its manifest, and return both.
+
+    A set that is wrong gives a proof that did not pass, with its problems. An environment that does not allow the
+    question (no server, no disk, a missing extension) raises EnvironmentFault and records nothing.
+    """
+    place = place_of(database, settings)
+    catalog = Catalog(store, place)
+    stages = _Stages()
+    started_at = now()
+    problems: list[Problem] = []
+    scratch_major: int | None = None
+    manifest = chosen.manifest
+    parent = make_private_directory(settings.backup_dir.absolute() / ".work")
+    workdir = Path(tempfile.mkdtemp(prefix="verify-", dir=parent))
+    try:
+        with stages("stored"):
+            fetched = fetch_set(store, place, catalog, chosen, workdir)
+        if _reaches(level, "readable"):
+            with stages("readable"):
+                _read_everything(fetched, settings, workdir, database.verification.timeout_hours * 3600)
+        if _reaches(level, "restored"):
+            with scratch_server(database, settings, manifest) as scratch:
+                scratch_major = scratch.major
+                log(f"restoring {chosen.id} on a scratch server of PostgreSQL {scratch.major}")
+                problems += _restore_on_trial(fetched, scratch, database, workdir, stages, content=content)
+    except CheckFailed as error:
+        problems.append(Problem(what=error.what, found=error.why))
+    finally:
+        shutil.rmtree(workdir, ignore_errors=True)
+    record = VerificationRecord(
+        set_id=chosen.id,
+        tool_version=__version__,
+        passed=not problems,
+        started_at=started_at,
+        problems=tuple(problems),
+        level=level,
+        content=content and _reaches(level, "restored") and _has_content(manifest.fingerprints),
+        store=store.name,
+        durations=stages.seconds,
+        server_major=scratch_major,
+    )
+    body = record.to_json()
+    store.put(record_key(place, record), body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+    return Proof(record, manifest.fingerprints.total_rows, len(manifest.fingerprints.tables))
+
+
+def _reaches(level: Level, wanted: Level) -> bool:
+    return LEVELS.index(level) >= LEVELS.index(wanted)
+
+
+def _has_content(fingerprints: Fingerprints) -> bool:
+    return all(table.content_hash is not None for table in fingerprints.tables)
+
+
+def _read_everything(fetched: FetchedSet, settings: Settings, workdir: Path, timeout: float) -> None:
+    manifest = fetched.backup_set.manifest
+    dump = fetched.artifact("dump")
+    read_whole_archive(reader_for(manifest, settings), fetched.paths["dump"], dump.format, workdir, timeout=timeout)
+    if "globals" in fetched.paths:
+        path = fetched.paths["globals"]
+        require_complete_globals(path)
+        present = roles_in_globals(path.read_text(encoding="utf-8"))
+        if missing := sorted(set(manifest.server.roles) - present):
+            raise CheckFailed("the globals lack roles that the database needs", why=", ".join(missing))
+    if "archive" in fetched.paths:
+        outcome = check_archive(fetched.paths["index"], fetched.paths["archive"], fetched.full_archive)
+        if not outcome.ok:
+            raise CheckFailed("the attachment archive does not match its index", why="; ".join(outcome.problems[:5]))
+
+
+def reader_for(manifest: Manifest, settings: Settings) -> Clients:
+    """Return client programs of this machine that can read the set's dump."""
+    return newest_reader(find_clients(settings.client_bin_dir), int(manifest.client.version.split(".")[0]))
+
+
+def _restore_on_trial(
+    fetched: FetchedSet,
+    scratch: Scratch,
+    database: DatabaseSettings,
+    workdir: Path,
+    stages: _Stages,
+    *,
+    content: bool,
+) -> list[Problem]:
+    manifest = fetched.backup_set.manifest
+    name = f"backup_assets_scratch_{manifest.backup_id.run}"
+    with open_session(scratch.server, "postgres") as session:
+        if "globals" in fetched.paths:
+            with stages("roles"):
+                restore_roles(session, fetched.paths["globals"])
+        try:
+            with stages("restore"):
+                restore_dump_as(
+                    fetched,
+                    scratch.server,
+                    scratch.clients,
+                    name,
+                    workdir,
+                    jobs=database.verification.jobs,
+                    timeout=database.verification.timeout_hours * 3600,
+                    selection=Selection(without_foreign_keys=manifest.kind == "important_tables"),
+                )
+            with stages("fingerprints"):
+                found = fingerprints_of(scratch.server, name, manifest, content=content)
+        finally:
+            if not scratch.throw_away:  # the other kind goes away as a whole
+                drop_database(session, name)
+    return list(differences(manifest.fingerprints, found, content=content))
+
+
+def restore_dump_as(
+    fetched: FetchedSet,
+    server: Server,
+    clients: Clients,
+    name: str,
+    workdir: Path,
+    *,
+    jobs: int,
+    timeout: float,
+    selection: Selection | None = None,
+    keep_tablespaces: bool = False,
+) -> None:
+    """Create the database ``name`` on a server and fill it from a fetched set's dump; see `restore_archive`."""
+    manifest = fetched.backup_set.manifest
+    owned = [(table.table_schema, table.name) for table in manifest.fingerprints.tables]
+    with opened_archive(fetched.paths["dump"], fetched.artifact("dump"), workdir) as archive:
+        create, properties = database_statements(clients, archive, workdir)
+        with open_session(server, MAINTENANCE_DATABASE) as session:
+            create_database(session, create, name, keep_tablespace=keep_tablespaces)
+        restore_archive(
+            server,
+            clients,
+            archive,
+            name,
+            workdir,
+            jobs=jobs,
+            timeout=timeout,
+            selection=selection,
+            owned=owned,
+            keep_tablespaces=keep_tablespaces,
+        )
+    with open_session(server, MAINTENANCE_DATABASE) as session:
+        apply_properties(session, properties, name)
+
+
+def fingerprints_of(server: Server, name: str, manifest: Manifest, *, content: bool) -> Fingerprints:
+    """Return the figures of a restored database, for exactly what the manifest has figures of."""
+    expected = manifest.fingerprints
+    hashed = frozenset((table.table_schema, table.name) for table in expected.tables if table.content_hash is not None)
+    whole = manifest.kind == "full"
+    with open_session(server, name) as session:
+        present = dumped_tables(session)
+        wanted = {(table.table_schema, table.name) for table in expected.tables}
+        return take_fingerprints(
+            session,
+            tables=present if whole else [table for table in present if table in wanted],
+            hashed=hashed if content else frozenset(),
+            everything=whole,
+            queries=[NamedQuery(result.name, result.query) for result in expected.integrity],
+            path=expected.search_path,
+            hash_large_objects=content and expected.large_objects.content_hash is not None,
+        )

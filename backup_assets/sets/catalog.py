@@ -1,0 +1,350 @@
+"""Which sets does a store hold, are they whole, and which one is meant?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TypeVar
+
+from backup_assets.errors import BackupError, CheckFailed, Refused, TransientFault
+from backup_assets.sets.backup_id import BackupId
+from backup_assets.sets.backup_set import BackupSet, Damage
+from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.place import (
+    ARTIFACT_FOLDERS,
+    META,
+    Place,
+    ReadableStore,
+    StoredObject,
+    is_manifest,
+    record_kind_of,
+    set_id_of,
+)
+from backup_assets.sets.records import Record, parse_record
+
+#: Far above any real one (10,000 tables take about 3 MB): what is larger is no document of ours.
+LARGEST_DOCUMENT_BYTES = 64 << 20
+Document = TypeVar("Document")
+
+
+class NoSuchSet(Refused):
+    """No set is meant by what was asked for, or more than one."""
+
+
+class IncompleteSet(CheckFailed):
+    """The set that was asked for cannot be restored from this store."""
+
+
+class Catalog:
+    """The sets of one place in one store, as they were at the first look; make a new one to look again.
+
+    Made from the manifests and records alone. Every method may raise EnvironmentFault when the store does not
+    answer; a document that is damaged is told in ``problems`` and hides no other.
+    """
+
+    def __init__(self, store: ReadableStore, place: Place, *, readers: int = 1) -> None:
+        """``readers`` threads fetch the documents: 1 is right for a local disk, more for a store far away."""
+        self._store = store
+        self.place = place
+        self._readers = readers
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _names(self) -> dict[str, StoredObject]:
+        # The manifests are listed before the artifacts: an artifact is stored before its manifest, so that a set
+        # which is finished between the two listings is either not seen or seen whole.
+        folders = (META, *ARTIFACT_FOLDERS)
+        listed = (stored for folder in folders for stored in self._store.list(self.place.key(folder)))
+        return {self.place.name(stored.key): stored for stored in listed}
+
+    def _read(self, name: str, parse: Callable[[bytes, str], Document]) -> Document | Damage:
+        stored = self._names[name]
+        try:
+            if stored.size > LARGEST_DOCUMENT_BYTES:
+                raise CheckFailed(f"{stored.key} is damaged", why=f"it has {stored.size} bytes")
+            with self._store.open(stored.key) as handle:
+                return parse(handle.read(), stored.key)
+        except TransientFault:  # the store is at fault, not this file: no listing is better than half of one
+            raise
+        except BackupError as error:
+            kind = "manifest" if is_manifest(name) else record_kind_of(name) or ""
+            return Damage(stored.key, set_id_of(name) or "", kind, str(error))
+
+    def _read_all(
+        self, names: list[str], parse: Callable[[bytes, str], Document]
+    ) -> Iterator[tuple[str, Document | Damage]]:
+        if self._readers == 1 or len(names) < 2:
+            yield from ((name, self._read(name, parse)) for name in names)
+            return
+        with ThreadPoolExecutor(self._readers) as pool:
+            yield from zip(names, pool.map(lambda name: self._read(name, parse), names), strict=True)
+
+    @cached_property
+    def _manifests(self) -> tuple[dict[str, Manifest], tuple[Damage, ...]]:
+        good: dict[str, Manifest] = {}
+        damaged: list[Damage] = []
+        for name, found in self._read_all([name for name in self._names if is_manifest(name)], Manifest.from_json):
+            if isinstance(found, Damage):
+                damaged.append(found)
+            elif foreign := _foreign(found, name):
+                damaged.append(Damage(self.place.key(name), set_id_of(name) or "", "manifest", foreign))
+            else:
+                good[found.id] = found
+        return good, tuple(damaged)
+
+    @cached_property
+    def _records(self) -> tuple[dict[str, list[Record]], dict[str, list[Damage]]]:
+        good: dict[str, list[Record]] = {}
+        damaged: dict[str, list[Damage]] = {}
+        for name, found in self._read_all([name for name in self._names if record_kind_of(name)], parse_record):
+            set_id = set_id_of(name) or ""
+            if isinstance(found, Damage):
+                damaged.setdefault(set_id, []).append(found)
+            elif found.set_id != set_id or found.kind != record_kind_of(name):
+                text = f"the record {name} says that it is a {found.kind} of the set {found.set_id}"
+                wrong = Damage(self.place.key(name), set_id, record_kind_of(name) or "", text)
+                damaged.setdefault(set_id, []).append(wrong)
+            else:
+                good.setdefault(set_id, []).append(found)
+        return good, damaged
+
+    @cached_property
+    def _sets(self) -> dict[str, BackupSet]:
+        manifests, _ = self._manifests
+        records, damaged = self._records
+        found = {
+            set_id: BackupSet(
+                manifest,
+                tuple(sorted(records.get(set_id, ()), key=lambda record: record.at)),
+                self._faults(manifest),
+                tuple(damaged.get(set_id, ())),
+            )
+            for set_id, manifest in manifests.items()
+        }
+        whole = [replace(one, faults=one.faults + self._faults_of_needs(one, found)) for one in found.values()]
+        newest_first = sorted(whole, key=lambda one: (one.taken_at, one.id), reverse=True)
+        return {one.id: one for one in newest_first}
+
+    def _faults(self, manifest: Manifest) -> tuple[str, ...]:
+        faults: list[str] = []
+        for artifact in manifest.artifacts:
+            stored = self._names.get(artifact.name)
+            if stored is None:
+                faults.append(f"{artifact.name} is missing")
+            elif stored.size != artifact.size_bytes:
+                faults.append(f"{artifact.name} has {stored.size} bytes instead of {artifact.size_bytes}")
+            elif stored.sha256 is not None and stored.sha256 != artifact.sha256:
+                faults.append(f"{artifact.name} has another SHA-256 than its manifest says")
+        return tuple(faults)
+
+    def _faults_of_needs(self, one: BackupSet, found: dict[str, BackupSet]) -> tuple[str, ...]:
+        faults: list[str] = []
+        for needed in sorted(self.closure_ids(one)):
+            if needed not in found:
+                damaged = any(damage.set_id == needed for damage in self._manifests[1])
+                faults.append(f"it needs the set {needed}, which is {'damaged' if damaged else 'missing'}")
+            elif found[needed].faults:
+                faults.append(f"it needs the set {needed}, which is incomplete: {found[needed].faults[0]}")
+        return tuple(faults)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def problems(self) -> tuple[Damage, ...]:
+        """Every manifest and record that cannot be read."""
+        return (*self._manifests[1], *(damage for damages in self._records[1].values() for damage in damages))
+
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Return every manifest that can be read, without reading records."""
+        return tuple(self._manifests[0].values())
+
+    def sets(self) -> list[BackupSet]:
+        """Return every set whose manifest can be read, newest first by the moment that it shows."""
+        return list(self._sets.values())
+
+    def find(self, set_id: str) -> BackupSet | None:
+        """Return the set of that id, complete or not, or None."""
+        return self._sets.get(set_id)
+
+    def latest(
+        self, before: datetime | None = None, *, kind: str = "full", complete_only: bool = True
+    ) -> BackupSet | None:
+        """Return the newest set that shows a moment not after ``before`` (aware; left out: now), or None."""
+        before = _aware(before)
+        for one in self._sets.values():
+            if one.manifest.kind != kind or (complete_only and one.faults):
+                continue
+            if before is None or one.taken_at <= before:
+                return one
+        return None
+
+    def passed_over(self, chosen: BackupSet, before: datetime | None = None) -> tuple[str, ...]:
+        """Return one sentence for each newer set that could not be chosen, for whoever is given an older one.
+
+        ``before`` is as it was for :meth:`latest`. A damaged manifest counts by the time in its id.
+        """
+        before = _aware(before)
+        found: list[str] = []
+        for one in self._sets.values():
+            newer = one.taken_at > chosen.taken_at and (before is None or one.taken_at <= before)
+            if newer and one.faults and one.manifest.kind == chosen.manifest.kind:
+                found.append(f"the newer set {one.id} is incomplete: {one.faults[0]}")
+        for damage in self._manifests[1]:
+            taken_at = BackupId.parse(damage.set_id).taken_at
+            # The id's time is that of the capture's start, in whole seconds; the snapshot comes a little later.
+            if taken_at >= chosen.manifest.backup_id.taken_at and (before is None or taken_at <= before):
+                found.append(f"the manifest of the newer set {damage.set_id} is damaged")
+        return tuple(found)
+
+    def resolve(
+        self,
+        selector: str = "latest",
+        *,
+        before: datetime | None = None,
+        kind: str = "full",
+        complete_only: bool = True,
+    ) -> BackupSet:
+        """Return the set meant by ``latest``, an id, or the beginning of exactly one id.
+
+        ``before`` and ``kind`` are for ``latest`` only. Raises NoSuchSet when nothing or more than one is meant,
+        IncompleteSet when what is meant cannot be restored (unless ``complete_only`` is off).
+        """
+        chosen = self._newest(before, kind, complete_only) if selector == "latest" else self._by_id(selector)
+        if complete_only and chosen.faults:
+            raise IncompleteSet(
+                f"the set {chosen.id} is incomplete in {self.place.root}",
+                why="; ".join(chosen.faults),
+                remedy="choose another set, or fetch this one again from another store",
+            )
+        return chosen
+
+    def closure_ids(self, one: BackupSet) -> frozenset[str]:
+        """Return the ids of all sets that ``one`` needs, directly or through another, present or not."""
+        return frozenset(_all_needs(one.manifest, self._manifests[0]))
+
+    def closure(self, chosen: BackupSet) -> tuple[BackupSet, ...]:
+        """Return every set that restoring ``chosen`` takes, those it needs first; raises IncompleteSet."""
+        needed = self.closure_ids(chosen)
+        missing = sorted(needed - self._sets.keys())
+        if missing:
+            raise IncompleteSet(
+                f"the set {chosen.id} cannot be restored from {self.place.root}",
+                why=f"it needs {', '.join(missing)}, not found there",
+                remedy="fetch the missing set from another store, or choose another set",
+            )
+        return (*sorted((self._sets[set_id] for set_id in needed), key=lambda one: (one.taken_at, one.id)), chosen)
+
+    # -- explaining ------------------------------------------------------------------------------------------------
+
+    def _newest(self, before: datetime | None, kind: str, complete_only: bool) -> BackupSet:
+        chosen = self.latest(before, kind=kind, complete_only=complete_only)
+        if chosen is not None:
+            return chosen
+        of_kind = [one for one in self._sets.values() if one.manifest.kind == kind]
+        if not of_kind:
+            raise self._nothing_at_all(kind)
+        whole = [one for one in of_kind if not (complete_only and one.faults)]
+        if not whole:
+            newest = of_kind[0]
+            raise IncompleteSet(
+                f"none of the {len(of_kind)} sets in {self.place.root} is complete",
+                why=f"{newest.id}: {'; '.join(newest.faults)}",
+                remedy="fetch a set from another store",
+            )
+        oldest = whole[-1]
+        raise NoSuchSet(
+            f"no set in {self.place.root} shows {before} or an earlier moment",
+            why=f"the oldest is {oldest.id}, taken at {oldest.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+            remedy="ask for a later moment, or look into another store",
+        )
+
+    def _nothing_at_all(self, kind: str) -> BackupError:
+        damaged = self._manifests[1]
+        if damaged:
+            return IncompleteSet(
+                f"no manifest in {self.place.root} can be read",
+                why=damaged[0].text,
+                remedy="fetch a set from another store",
+            )
+        what = "no backup set" if kind == "full" else f"no set of kind {kind}"
+        return NoSuchSet(
+            f"there is {what} in {self.place.root}",
+            remedy="take a backup, or check the prefix, the environment's name and the store",
+        )
+
+    def _by_id(self, selector: str) -> BackupSet:
+        if selector in self._sets:
+            return self._sets[selector]
+        matching = [set_id for set_id in self._sets if selector and set_id.startswith(selector)]
+        damaged = [one for one in self._manifests[1] if selector and one.set_id.startswith(selector)]
+        if len(matching) + len(damaged) > 1:
+            matching += [one.set_id for one in damaged]
+            raise NoSuchSet(
+                f"{selector!r} is the beginning of {len(matching)} ids",
+                why=", ".join(matching[:5]) + (", …" if len(matching) > 5 else ""),
+                remedy="give more of the id",
+            )
+        if matching:
+            return self._sets[matching[0]]
+        if damaged:
+            raise IncompleteSet(
+                f"the manifest of the set {damaged[0].set_id} is damaged",
+                why=damaged[0].text,
+                remedy="choose another set, or fetch this one again from another store",
+            )
+        if not self._sets:
+            raise self._nothing_at_all("full")
+        files = [name for name in self._names if selector and set_id_of(name) == selector]
+        if files:
+            raise IncompleteSet(
+                f"the set {selector} was never finished or is half deleted",
+                why=f"there is {files[0]}, but no manifest",
+                remedy="choose another set: `backup-assets list` shows them",
+            )
+        close = difflib.get_close_matches(selector, self._sets, n=3, cutoff=0.5) or list(self._sets)[:3]
+        raise NoSuchSet(
+            f"there is no set {selector!r} in {self.place.root}",
+            why=f"the closest ids are {', '.join(close)}",
+            remedy="take an id from `backup-assets list`",
+        )
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise Refused(f"the time {moment} has no time zone", remedy="add one, for example 2026-11-22T02:00+09:00")
+    return moment
+
+
+def _time_in(set_id: str) -> datetime:
+    from backup_assets.sets.backup_id import BackupId
+
+    return BackupId.parse(set_id).taken_at
+
+
+def _all_needs(manifest: Manifest, manifests: dict[str, Manifest]) -> set[str]:
+    """Return the ids of all sets that ``manifest`` needs, directly or through another, present or not."""
+    needed: set[str] = set()
+    waiting = list(manifest.needs)
+    while waiting:
+        set_id = waiting.pop()
+        if set_id in needed or set_id == manifest.id:
+            continue
+        needed.add(set_id)
+        if set_id in manifests:
+            waiting.extend(manifests[set_id].needs)
+    return needed
+
+
+def _foreign(manifest: Manifest, name: str) -> str:
+    """Return why a manifest that reads well does not belong under ``name``, or nothing."""
+    if manifest.id != set_id_of(name):
+        return f"the manifest {name} is that of another set, {manifest.id}"
+    for artifact in manifest.artifacts:
+        if set_id_of(artifact.name) != manifest.id or artifact.name.partition("/")[0] not in ARTIFACT_FOLDERS:
+            return f"the manifest {name} names {artifact.name}, which is no file of its set"
+    return ""

@@ -1,0 +1,141 @@
+"""What was learned or wished about a set after it was written: verifications, holds, restores."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
+
+from backup_assets.errors import CheckFailed
+from backup_assets.sets.manifest import Part, SetId, what_is_wrong
+from backup_assets.sets.place import Place
+from backup_assets.sets.sealed import seal, unseal
+
+RECORD_VERSION = 1
+Level = Literal["stored", "readable", "restored", "drilled"]
+#: Cheapest first; each proves more than the one before.
+LEVELS: tuple[Level, ...] = ("stored", "readable", "restored", "drilled")
+#: Levels that count as proof that a set can be restored.
+PROVING_LEVELS: tuple[Level, ...] = ("restored", "drilled")
+
+
+class Problem(Part):
+    """One thing that was found other than expected; values as text, never a secret."""
+
+    what: str
+    expected: str = ""
+    found: str = ""
+
+
+class RecordBase(Part):
+    """What every record says: its form, the set it is about, and which version of the program wrote it."""
+
+    format: Literal["backup_assets/record"] = "backup_assets/record"
+    version: Literal[1] = RECORD_VERSION
+    set_id: SetId
+    tool_version: str
+
+    @property
+    def at(self) -> datetime:
+        """The time that the record's name bears and that orders records of one kind."""
+        raise NotImplementedError
+
+    def to_json(self) -> bytes:
+        """Return the bytes that are stored: UTF-8, indented, sealed."""
+        return seal(self)
+
+
+class _Outcome(RecordBase):
+    """A record of something that passed or failed; a failure names its problems, a pass has none."""
+
+    passed: bool
+    started_at: AwareDatetime
+    problems: tuple[Problem, ...] = ()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> _Outcome:
+        if self.passed == bool(self.problems):
+            raise ValueError("it passed with problems" if self.passed else "it failed without a problem")
+        return self
+
+    @property
+    def at(self) -> datetime:
+        """When it began."""
+        return self.started_at
+
+
+class VerificationRecord(_Outcome):
+    """The outcome of checking the copy of a set in one store at one level."""
+
+    kind: Literal["verification"] = "verification"
+    level: Level
+    content: bool = Field(description="Whether content hashes were compared, not only counts and totals.")
+    store: str = Field(description="Name of the store whose copy was checked.")
+    durations: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
+    server_major: int | None = Field(default=None, description="Major version of the server restored on.")
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether this shows that the set can be restored."""
+        return self.passed and self.level in PROVING_LEVELS
+
+
+class HoldRecord(RecordBase):
+    """A wish to keep the set, until a time or until released."""
+
+    kind: Literal["hold"] = "hold"
+    placed_at: AwareDatetime
+    reason: str
+    until: AwareDatetime | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When the hold was placed."""
+        return self.placed_at
+
+
+class ReleaseRecord(RecordBase):
+    """The end of every hold that was placed before it, the manifest's own included."""
+
+    kind: Literal["release"] = "release"
+    released_at: AwareDatetime
+    reason: str
+
+    @property
+    def at(self) -> datetime:
+        """When the holds ended."""
+        return self.released_at
+
+
+class RestoreRecord(_Outcome):
+    """A restore of the set into a real database."""
+
+    kind: Literal["restore"] = "restore"
+    target: str = Field(description="Where it was restored to, for example host:port; no secret.")
+    database: str = Field(description="Name of the database that was restored into.")
+    stages: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
+    kept_old_database: str | None = Field(default=None, description="Name under which the old one was kept.")
+
+
+Record = Annotated[VerificationRecord | HoldRecord | ReleaseRecord | RestoreRecord, Field(discriminator="kind")]
+_ANY_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+
+
+def record_key(place: Place, record: Record) -> str:
+    """Return the key of a record: made of its content, so that storing it twice stores it once."""
+    tag = hashlib.sha256(record.to_json()).hexdigest()[:8]
+    return place.record_key(record.set_id, record.kind, record.at, tag)
+
+
+def parse_record(content: bytes, where: str) -> Record:
+    """Return the record stored as ``content`` at ``where``; raises CheckFailed when it is damaged or unknown."""
+    try:
+        return _ANY_RECORD.validate_json(unseal(content))
+    except ValueError as error:
+        raise CheckFailed(
+            f"the record {where} is damaged or from a newer version",
+            why=what_is_wrong(error),
+            remedy="its statement no longer counts: repeat the verification, or place the hold again",
+        ) from error

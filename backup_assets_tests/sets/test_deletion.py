@@ -1,0 +1,122 @@
+"""Deleting sets: the manifest first, and never one that is needed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from backup_assets.errors import Refused
+from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.deletion import delete_set, delete_sets
+from backup_assets.sets.manifest import Hold, Manifest
+from backup_assets.sets.place import Place
+from backup_assets_tests.sets.examples import (
+    ERP4,
+    NOW,
+    ShelfStore,
+    a_manifest,
+    a_verification,
+    put,
+    put_record,
+    put_set,
+)
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def store() -> ShelfStore:
+    return ShelfStore()
+
+
+def a_full_and_a_differential(store: ShelfStore) -> tuple[Manifest, Manifest]:
+    full = put_set(store, a_manifest(NOW - DAY))
+    return full, put_set(store, a_manifest(NOW, full_set=full.id))
+
+
+def test_the_manifest_goes_first_then_the_records_then_the_artifacts(store: ShelfStore) -> None:
+    manifest = put_set(store, a_manifest())
+    record = put_record(store, a_verification(manifest.id))
+    size = sum(len(content) for content, _ in store.objects.values())
+
+    deleted = delete_set(store, ERP4, Catalog(store, ERP4).resolve(), now=NOW)
+
+    assert store.deleted[:2] == [ERP4.manifest_key(manifest.id), record]
+    assert len(store.deleted) == 4
+    assert store.objects == {}
+    assert deleted is not None
+    assert (deleted.set_id, deleted.files, deleted.size) == (manifest.id, 4, size)
+
+
+def test_other_sets_and_other_places_are_not_touched(store: ShelfStore) -> None:
+    manifest = put_set(store, a_manifest())
+    put_set(store, a_manifest(NOW - DAY))
+    put_set(store, manifest, Place("erp40", "prod"))
+    put(store, "erp4/prod/db/notes.txt", b"mine")
+    catalog = Catalog(store, ERP4)
+    before = set(store.objects)
+
+    delete_set(store, ERP4, catalog.resolve(), now=NOW)
+
+    gone = before - set(store.objects)
+    assert len(gone) == 3
+    assert all(key.startswith("erp4/prod/") and manifest.id in key for key in gone)
+
+
+def test_a_full_set_is_not_deleted_while_a_differential_needs_it(store: ShelfStore) -> None:
+    full, differential = a_full_and_a_differential(store)
+    before = dict(store.objects)
+
+    with pytest.raises(Refused) as caught:
+        delete_set(store, ERP4, Catalog(store, ERP4).resolve(full.id), now=NOW)
+
+    assert differential.id in caught.value.what
+    assert store.objects == before
+
+
+def test_a_full_set_and_its_differential_go_together_the_differential_first(store: ShelfStore) -> None:
+    full, differential = a_full_and_a_differential(store)
+
+    deleted = delete_sets(store, ERP4, Catalog(store, ERP4).sets()[::-1], now=NOW)
+
+    assert [one.set_id for one in deleted] == [differential.id, full.id]
+    assert store.deleted[0] == ERP4.manifest_key(differential.id)
+    assert store.objects == {}
+
+
+def test_one_refusal_refuses_all(store: ShelfStore) -> None:
+    put_set(store, a_manifest(NOW))
+    put_set(store, a_manifest(NOW - DAY, hold=Hold(reason="audit")))
+    before = dict(store.objects)
+
+    with pytest.raises(Refused, match="is held"):
+        delete_sets(store, ERP4, Catalog(store, ERP4).sets(), now=NOW)
+
+    assert store.objects == before
+
+
+def test_a_hold_placed_since_the_catalog_was_read_counts(store: ShelfStore) -> None:
+    manifest = put_set(store, a_manifest())
+    chosen = Catalog(store, ERP4).resolve()
+    put_set(store, manifest.model_copy(update={"hold": Hold(reason="audit", until=NOW + DAY)}))
+
+    with pytest.raises(Refused, match="is held"):
+        delete_set(store, ERP4, chosen, now=NOW)
+    assert delete_set(store, ERP4, chosen, now=NOW + DAY) is not None
+
+
+def test_a_full_set_is_not_deleted_while_a_damaged_manifest_may_need_it(store: ShelfStore) -> None:
+    full, differential = a_full_and_a_differential(store)
+    put(store, ERP4.manifest_key(differential.id), b"{}")
+
+    with pytest.raises(Refused, match="may need it"):
+        delete_set(store, ERP4, Catalog(store, ERP4).resolve(full.id), now=NOW)
+
+
+def test_a_set_that_is_gone_already_is_fine(store: ShelfStore) -> None:
+    put_set(store, a_manifest())
+    chosen = Catalog(store, ERP4).resolve()
+    delete_set(store, ERP4, chosen, now=NOW)
+
+    assert delete_set(store, ERP4, chosen, now=NOW) is None

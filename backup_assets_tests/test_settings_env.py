@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backup_assets.errors import SettingsError
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_env import BY_NAME, VARIABLES, refuse_misspelled, settings_from_variables
+
+
+def read(directory: Path, **variables: str) -> DatabaseSettings:
+    return settings_from_variables(variables, directory).databases[0]
+
+
+def mistakes(directory: Path, **variables: str) -> str:
+    with pytest.raises(SettingsError) as error:
+        settings_from_variables(variables, directory)
+    return error.value.what
+
+
+def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
+    (tmp_path / "pdf").mkdir()
+    (tmp_path / "bin").mkdir()
+    for name in ("ca.pem", "check.sql"):
+        (tmp_path / name).touch()
+    variables = {
+        "APP_ENV": "production",
+        "BACKUP_DIR": "store",
+        "PG_BIN_DIR": "bin",
+        "DB_NAME": "erp",
+        "DB_HOST": "db",
+        "DB_PORT": "6432",
+        "DB_USER": "backup",
+        "DB_PASSWORD": " hunter2 ",
+        "DB_SSLMODE": "verify-full",
+        "DB_SSLROOTCERT": "ca.pem",
+        "PDF_PROVIDER": "local",
+        "ASSET_DIR": "pdf",
+        "ASSET_FILE_COLUMN": "invoices.pdf_path, crm.letters.file",
+        "BACKUP_PREFIX": "erp4-main",
+        "BACKUP_TIER": "important",
+        "BACKUP_SCHEDULE": "day",
+        "BACKUP_TIME": "03:15",
+        "BACKUP_TIMEZONE": "Europe/Berlin",
+        "IMPORTANT_TABLES": "invoices, crm.letters,",
+        "SCHEMA_VERSION_QUERY": "SELECT 1",
+        "INTEGRITY_SQL": "check.sql",
+        "CONTENT_HASHES": "important",
+        "DUMP_JOBS": "3",
+    }
+    not_in_this_one = {"BACKUP_CONFIG", "BACKUP_DEMO_HOME", "DB_CONTAINER", "DB_CONTAINER_ENGINE"}
+    assert {*variables, *not_in_this_one} == {*BY_NAME}
+    settings = settings_from_variables(variables, tmp_path)
+    database = settings.databases[0]
+    assert database.server.password is not None
+    assert database.server.password.get_secret_value() == " hunter2 "
+    assert settings == Settings.model_validate(
+        {
+            "env": "production",
+            "backup_dir": tmp_path / "store",
+            "client_bin_dir": tmp_path / "bin",
+            "databases": [
+                {
+                    "name": "erp4_main",
+                    "database": "erp",
+                    "server": {
+                        "host": "db",
+                        "port": 6432,
+                        "user": "backup",
+                        "password": " hunter2 ",
+                        "sslmode": "verify-full",
+                        "sslrootcert": tmp_path / "ca.pem",
+                    },
+                    "tier": "important",
+                    "schedule": {"every": "day", "at": "03:15", "timezone": "Europe/Berlin"},
+                    "important_tables": ["invoices", "crm.letters"],
+                    "schema_version_query": "SELECT 1",
+                    "integrity_sql": tmp_path / "check.sql",
+                    "attachments": {
+                        "directory": tmp_path / "pdf",
+                        "files": [
+                            {"table": "invoices", "column": "pdf_path"},
+                            {"table": "crm.letters", "column": "file"},
+                        ],
+                    },
+                    "dump": {"content_hashes": "important", "jobs": 3},
+                    "prefix": "erp4-main",
+                }
+            ],
+        }
+    )
+
+
+def test_every_declared_field_exists() -> None:
+    for variable in VARIABLES:
+        model: type = Settings
+        for part in variable.field.split(".") if variable.field else ():
+            if part == "*":
+                model = DatabaseSettings
+                continue
+            info = model.model_fields[part]  # type: ignore[attr-defined]
+            kinds = [
+                kind for kind in getattr(info.annotation, "__args__", (info.annotation,)) if isinstance(kind, type)
+            ]
+            model = next((kind for kind in kinds if hasattr(kind, "model_fields")), model)
+
+
+def test_a_container_and_its_engine_are_read(tmp_path: Path) -> None:
+    container = read(tmp_path, DB_NAME="erp", DB_CONTAINER="pg", DB_CONTAINER_ENGINE="podman").server.container
+    assert container is not None
+    assert (container.name, container.engine) == ("pg", "podman")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("Erp-4", "erp_4"), ("2026erp", "db_2026erp"), ("_x_", "x"), ("a" * 70, "a" * 63), ("受注erp", "erp")],
+)
+def test_the_databases_name_makes_a_valid_one(tmp_path: Path, given: str, name: str) -> None:
+    database = read(tmp_path, DB_NAME=given)
+    assert (database.name, database.database, database.prefix) == (name, given, None)
+
+
+def test_a_name_without_latin_letters_asks_for_a_prefix(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, DB_NAME="受注").startswith("BACKUP_PREFIX: missing")
+    assert read(tmp_path, DB_NAME="受注", BACKUP_PREFIX="orders").name == "orders"
+
+
+def test_every_wrong_variable_is_named(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        DB_NAME="erp",
+        DB_PORT="many",
+        DB_SSLMODE="requre",
+        BACKUP_TIMEZONE="Asia/Tokio",
+        BACKUP_SCHEDULE="5h",
+        BACKUP_TIME="2:00",
+        INTEGRITY_SQL="none.sql",
+        DUMP_JOBS="0",
+        BACKUP_PREFIX="a/b",
+    ).splitlines()
+    assert found[0].startswith("8 mistakes")
+    assert {line.split(":")[0] for line in found[1:]} == {
+        "DB_PORT", "DB_SSLMODE", "BACKUP_TIMEZONE", "BACKUP_SCHEDULE", "BACKUP_TIME", "INTEGRITY_SQL", "DUMP_JOBS",
+        "BACKUP_PREFIX",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"DB_HOST": "db"}, "DB_NAME: missing"),
+        ({"DB_NAME": "x", "DB_HOST": "db", "DB_CONTAINER": "pg"}, "DB_CONTAINER: not together with DB_HOST"),
+        ({"DB_NAME": "x", "DB_CONTAINER_ENGINE": "podman"}, "DB_CONTAINER_ENGINE: only together with DB_CONTAINER"),
+        ({"DB_NAME": "x", "PDF_PROVIDER": "local"}, "ASSET_DIR: missing"),
+        ({"DB_NAME": "x", "PDF_PROVIDER": "s3", "ASSET_DIR": "."}, "ASSET_DIR: only with PDF_PROVIDER=local"),
+        ({"DB_NAME": "x", "PDF_PROVIDER": "Locl"}, "PDF_PROVIDER: found 'Locl'; did you mean local?"),
+        ({"DB_NAME": "x", "ASSET_FILE_COLUMN": "a.b"}, "ASSET_FILE_COLUMN: only together with ASSET_DIR"),
+        ({"DB_NAME": "x", "ASSET_DIR": "."}, "ASSET_DIR: "),
+        ({"DB_NAME": "x", "BACKUP_SCHEDULE": "6h", "BACKUP_TIME": "02:00"}, "BACKUP_TIME: only with `every: day`"),
+        ({"DB_NAME": "x", "ASSET_DIR": "gone"}, "ASSET_DIR: the directory"),
+    ],
+)
+def test_variables_that_do_not_go_together_make_one_clear_mistake(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    found = mistakes(tmp_path, **variables)
+    assert found.startswith(said)
+    assert "\n" not in found
+
+
+def test_a_file_column_without_a_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pdf").mkdir()
+    found = mistakes(tmp_path, DB_NAME="x", ASSET_DIR="pdf", ASSET_FILE_COLUMN="a.b,pdf_path")
+    assert found.startswith("ASSET_FILE_COLUMN: expected table.column")
+
+
+def test_attachments_elsewhere_are_not_archived(tmp_path: Path) -> None:
+    assert read(tmp_path, DB_NAME="x", PDF_PROVIDER="s3").attachments is None
+
+
+@pytest.mark.parametrize("name", ["DB_NAME", "DB_HOST"])
+def test_a_connection_string_is_refused_and_not_repeated(tmp_path: Path, name: str) -> None:
+    found = mistakes(tmp_path, **{"DB_NAME": "x", name: "postgresql://u:hunter2@db/erp", "BACKUP_PREFIX": "erp"})
+    assert found.startswith(f"{name}: found a connection string")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DB_PASWORD", "DB_PASSWORD"),
+        ("DB_PASS", "DB_PASSWORD"),
+        ("DB_USERNAME", "DB_USER"),
+        ("DB_HSOT", "DB_HOST"),
+        ("DB_SSL_MODE", "DB_SSLMODE"),
+        ("db_host", "DB_HOST"),
+        ("BACKUP_DIRECTORY", "BACKUP_DIR"),
+        ("BACKUP_SCHEDUL", "BACKUP_SCHEDULE"),
+        ("BACKUP_TIME_ZONE", "BACKUP_TIMEZONE"),
+    ],
+)
+def test_a_misspelled_variable_is_reported_with_the_one_that_is_meant(name: str, meant: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        refuse_misspelled({name: "hunter2"})
+    assert f"{name} is unknown; did you mean {meant}?" in error.value.what
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["DB_POOL_SIZE", "DB_HOST_REPLICA", "DB_PORT_5432_TCP", "BACKUP_FILE", "BACKUP_ASSETS_FILE", "PATH", "DB_X"]
+)
+def test_variables_of_others_are_left_alone(name: str) -> None:
+    refuse_misspelled({name: "x"})

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backup_assets.settings_rules import contradictions
+
+
+def found(**tree: object) -> list[str]:
+    return [f"{'.'.join(str(part) for part in loc)}: {text}" for loc, text in contradictions(tree)]
+
+
+def database(**fields: object) -> dict[str, object]:
+    return {"name": "erp4", **fields}
+
+
+def test_a_plain_database_contradicts_nothing(tmp_path: Path) -> None:
+    assert found(backup_dir=str(tmp_path / "new"), databases=[database(server={"host": "db"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("attachments", "store"), [("data", "data/store"), ("data/pdf", "data"), ("data", "data"), ("link", "data/store")]
+)
+def test_store_and_attachments_may_not_lie_in_one_another(tmp_path: Path, attachments: str, store: str) -> None:
+    (tmp_path / "data" / "pdf").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    erp4 = database(attachments={"directory": str(tmp_path / attachments)})
+    (mistake,) = found(backup_dir=str(tmp_path / store), databases=[erp4])
+    assert "lie in one another" in mistake
+
+
+def test_neighbours_with_a_common_beginning_do_not_lie_in_one_another(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    erp4 = database(attachments={"directory": str(tmp_path / "data")})
+    assert found(backup_dir=str(tmp_path / "data-store"), databases=[erp4]) == []
+
+
+@pytest.mark.parametrize("prefix", ["erp4", "ERP4"])
+def test_two_databases_may_not_share_a_folder_of_the_store(prefix: str) -> None:
+    (mistake,) = found(databases=[database(), {"name": "crm", "prefix": prefix}])
+    assert mistake.startswith("databases.crm.prefix: ")
+
+
+def test_files_and_directories_that_are_missing_are_named(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    erp4 = database(integrity_sql=gone, attachments={"directory": gone}, server={"sslrootcert": gone})
+    mistakes = found(client_bin_dir=gone, databases=[erp4])
+    assert len(mistakes) == 4
+    assert all(f"{gone} does not exist" in mistake for mistake in mistakes)
+
+
+def test_a_file_where_a_directory_is_needed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert found(backup_dir=str(tmp_path / "file")) == [f"backup_dir: {tmp_path / 'file'} is not a directory"]
+
+
+def test_the_systems_certificates_are_no_file() -> None:
+    assert found(databases=[database(server={"sslrootcert": "system"})]) == []
+
+
+def test_a_time_of_day_goes_only_with_a_daily_schedule() -> None:
+    assert found(databases=[database(schedule={"at": "02:00"})]) == []
+    (mistake,) = found(databases=[database(schedule={"at": "02:00", "every": "6h"})])
+    assert mistake.startswith("databases.erp4.schedule.at: only with `every: day`")
+
+
+def test_a_container_goes_with_no_host_wherever_the_server_is_named() -> None:
+    both = {"host": "db", "container": {"name": "pg"}}
+    mistakes = found(databases=[database(server=both, verification={"scratch": both})])
+    assert [mistake.split(":")[0] for mistake in mistakes] == [
+        "databases.erp4.server.container",
+        "databases.erp4.verification.scratch.container",
+    ]
