@@ -175,6 +175,12 @@ def test_a_file_column_without_a_table_is_refused(tmp_path: Path) -> None:
     assert found.startswith("ASSET_FILE_COLUMN: expected table.column")
 
 
+def test_a_password_of_spaces_is_a_password(tmp_path: Path) -> None:
+    password = read(tmp_path, DB_NAME="x", DB_PASSWORD="  ").server.password
+    assert password is not None
+    assert password.get_secret_value() == "  "
+
+
 def test_attachments_elsewhere_are_not_archived(tmp_path: Path) -> None:
     assert read(tmp_path, DB_NAME="x", PDF_PROVIDER="s3").attachments is None
 
@@ -208,7 +214,17 @@ def test_a_misspelled_variable_is_reported_with_the_one_that_is_meant(name: str,
 
 
 @pytest.mark.parametrize(
-    "name", ["DB_POOL_SIZE", "DB_HOST_REPLICA", "DB_PORT_5432_TCP", "BACKUP_FILE", "BACKUP_ASSETS_FILE", "PATH", "DB_X"]
+    "name",
+    [
+        "DB_POOL_SIZE",
+        "DB_HOST_REPLICA",
+        "DB_HOST_2",
+        "DB_PORT_5432_TCP",
+        "BACKUP_FILE",
+        "BACKUP_ASSETS_FILE",
+        "PATH",
+        "DB_X",
+    ],
 )
 def test_variables_of_others_are_left_alone(name: str) -> None:
     refuse_misspelled({name: "x"})

@@ -69,7 +69,7 @@ def test_the_zones_of_these_tests_do_change_their_clocks() -> None:
     assert {zone for zone, _ in CHANGES} >= {"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(slots_and_moment())
 def test_the_current_slot_always_exists_as_a_partition_and_is_the_newest(case: tuple[Slots, datetime]) -> None:
     made, now = case
@@ -78,7 +78,7 @@ def test_the_current_slot_always_exists_as_a_partition_and_is_the_newest(case: t
         assert made.definition.get_partition_keys(current_time=moment)[-1] == made.current_key(moment)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(slots_and_moment())
 def test_a_moment_is_in_the_window_of_its_slot_and_in_no_other(case: tuple[Slots, datetime]) -> None:
     made, now = case
@@ -165,6 +165,22 @@ def test_slots_within_a_day_have_utc_keys_where_clocks_change() -> None:
     made = six_hourly("Europe/Berlin")
     assert made.current_key(datetime(2026, 11, 22, 6, tzinfo=UTC)) == "2026-11-22T0600Z"
     assert made.cron_timezone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [
+        ("Asia/Tokyo", "2026-11-01T0000"),
+        ("Asia/Kolkata", "2026-11-01T0000"),
+        ("Europe/Berlin", "2026-10-31T1800Z"),  # the UTC slot in which the first day begins
+        ("America/New_York", "2026-11-01T0000Z"),
+    ],
+)
+def test_the_first_slot_within_a_day_is_the_one_in_which_the_first_day_begins(zone: str, first: str) -> None:
+    made = six_hourly(zone)
+    keys = made.definition.get_partition_keys(current_time=datetime(2026, 11, 2, tzinfo=UTC))
+    assert keys[0] == first
+    assert made.window(first)[0] <= datetime(2026, 11, 1, tzinfo=ZoneInfo(zone)) < made.window(first)[1]
 
 
 def test_a_zone_that_gave_up_daylight_saving_counts_as_fixed_only_from_then_on() -> None:

@@ -1,12 +1,14 @@
 """The assets of a capture: what Dagster shows of one set, all or nothing."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Literal
 
 import dagster as dg
+from pydantic import Field
 
 from backup_assets.capture.capture import (
     Capture,
@@ -36,17 +38,25 @@ QUICK_CHECKS: dict[str, tuple[str, str, bool]] = {
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 
+class ContentHashes(Enum):
+    """Which tables' contents are hashed."""
+
+    ALWAYS = "always"
+    IMPORTANT = "important"
+    NEVER = "never"
+
+
 class CaptureConfig(dg.Config):
     """What a backup taken by hand may say of itself."""
 
-    label: str | None = None
-    """A few words on why it was taken, for example `before release 4.2`."""
-    hold: str | None = None
-    """A reason to keep the set whatever the retention says; left out: no hold."""
-    hold_until: str | None = None
-    """ISO date or time with zone at which the hold ends; left out: when it is released."""
-    content_hashes: Literal["always", "important", "never"] | None = None
-    """Overrides the setting for this set."""
+    label: str | None = Field(default=None, description="Why it was taken, for example `before release 4.2`.")
+    hold: str | None = Field(
+        default=None, description="A reason to keep the set whatever the retention says; left out: no hold."
+    )
+    hold_until: str | None = Field(
+        default=None, description="ISO date or time at which the hold ends; left out: when it is released."
+    )
+    content_hashes: ContentHashes | None = Field(default=None, description="Overrides the setting for this set.")
 
 
 def hold_from(reason: str | None, until: str | None) -> Hold | None:
@@ -238,7 +248,7 @@ def _capture(
             kind=kind,
             label=config.label,
             hold=hold_from(config.hold, config.hold_until),
-            content_hashes=config.content_hashes,
+            content_hashes=config.content_hashes and config.content_hashes.value,
         )
         capture = Capture(database, settings, request, progress=progress_for(context.log.info), log=context.log.info)
     try:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Queue
+from queue import Full, Queue
 from typing import IO, cast
 
 import zstandard
@@ -48,7 +48,8 @@ class CompressedFile:
         except OSError as error:
             raise _cannot_write(path, error) from error
         self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self._failure: OSError | None = None
+        self._failure: OSError | zstandard.ZstdError | MemoryError | None = None
+        self._complete = False
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._synced_bytes = 0
@@ -69,6 +70,8 @@ class CompressedFile:
         self._hand_over()
         self._end_writer()
         self._raise_failure()
+        if not self._complete:  # whatever ended the thread: a file without its end must never pass for a whole one
+            raise _cannot_write(self.path, OSError("the thread that writes it ended early"))
         try:
             os.fsync(self._file.fileno())
             self._file.close()
@@ -83,15 +86,22 @@ class CompressedFile:
         self.path.unlink(missing_ok=True)
 
     def _hand_over(self) -> None:
-        self._batches.put(self._batch)
+        self._put(self._batch)
         self._batch = []
         self._batch_bytes = 0
         self._raise_failure()
 
     def _end_writer(self) -> None:
-        if self._writer.is_alive():
-            self._batches.put(None)
-            self._writer.join()
+        self._put(None)
+        self._writer.join()
+
+    def _put(self, batch: list[bytes] | None) -> None:
+        while self._writer.is_alive():
+            try:
+                self._batches.put(batch, timeout=1)
+            except Full:
+                continue
+            return
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -99,26 +109,31 @@ class CompressedFile:
 
     def _work(self) -> None:
         while (batch := self._batches.get()) is not None:
-            for content in batch:
-                ready = self._compress.compress(content)
-                if ready:
-                    self._store(ready)
-        self._store(self._compress.flush())
+            if self._failure is not None:  # batches are still taken, so that nobody waits for room in the queue
+                continue
+            try:
+                for content in batch:
+                    ready = self._compress.compress(content)
+                    if ready:
+                        self._store(ready)
+            except (OSError, zstandard.ZstdError, MemoryError) as error:
+                self._failure = error
+        if self._failure is None:
+            try:
+                self._store(self._compress.flush())
+            except (OSError, zstandard.ZstdError, MemoryError) as error:
+                self._failure = error
+            self._complete = self._failure is None
 
     def _store(self, content: bytes) -> None:
-        if self._failure is not None:  # batches are still taken, so that nobody waits for room in the queue
-            return
         self._digest.update(content)
         self.stored_bytes += len(content)
         rest = memoryview(content)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-            if self.stored_bytes - self._synced_bytes >= _SYNC_BYTES:
-                self._synced_bytes = self.stored_bytes
-                os.fdatasync(self._file.fileno())
-        except OSError as error:
-            self._failure = error
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        if self.stored_bytes - self._synced_bytes >= _SYNC_BYTES:
+            self._synced_bytes = self.stored_bytes
+            os.fdatasync(self._file.fileno())
 
 
 class _Followed:
@@ -228,9 +243,10 @@ def _cannot_read(path: Path, error: OSError) -> EnvironmentFault:
     )
 
 
-def _cannot_write(path: Path, error: OSError) -> EnvironmentFault:
+def _cannot_write(path: Path, error: OSError | zstandard.ZstdError | MemoryError) -> EnvironmentFault:
+    reason = error.strerror if isinstance(error, OSError) else None
     return EnvironmentFault(
         f"{path} cannot be written",
-        why=error.strerror or str(error),
+        why=reason or str(error) or type(error).__name__,
         remedy="check the free space, the permissions and the disk below the backup directory (BACKUP_DIR)",
     )

@@ -1,11 +1,12 @@
 """When captures run: the jobs of one database and their schedules."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from backup_assets.capture.capture import local_store, place_of
 from backup_assets.errors import BackupError
@@ -41,7 +42,7 @@ def _oldest_day(database: DatabaseSettings, settings: Settings) -> date | None:
     return min(days, default=None)
 
 
-def build_backup_job(database: DatabaseSettings) -> dg.UnresolvedAssetJobDefinition:
+def build_backup_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job that takes a set and proves it."""
     name = database.name
     assets = [[name, "db_dump"], [name, "globals"], [name, "metadata"]]
@@ -54,7 +55,7 @@ def build_backup_job(database: DatabaseSettings) -> dg.UnresolvedAssetJobDefinit
     )
 
 
-def build_important_tables_job(database: DatabaseSettings) -> dg.UnresolvedAssetJobDefinition:
+def build_important_tables_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job that takes and proves the weekly set of the important tables."""
     return dg.define_asset_job(
         f"{database.name}_important_tables_job",
@@ -64,7 +65,7 @@ def build_important_tables_job(database: DatabaseSettings) -> dg.UnresolvedAsset
 
 
 def build_schedule(
-    name: str, job: dg.UnresolvedAssetJobDefinition, slots: Slots, *, running: bool
+    name: str, job: UnresolvedAssetJobDefinition, slots: Slots, *, running: bool
 ) -> dg.ScheduleDefinition:
     """Return the schedule that requests the slot which is current at its tick; `running` is its first state."""
     status = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED

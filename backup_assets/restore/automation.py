@@ -1,6 +1,6 @@
 """The restore as a Dagster job: the same guard, the same steps, with the configuration explained in the launchpad."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
 from datetime import datetime
 from pathlib import Path

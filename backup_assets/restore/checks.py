@@ -1,6 +1,6 @@
 """The asset check that counts: a set is restored on a scratch server and compared with its manifest."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
 from collections.abc import Iterator
 from typing import Any, Literal

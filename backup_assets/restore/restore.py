@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets import __version__
-from backup_assets.restore.attachments_check import check_archive
 from backup_assets.capture.capture import place_of
 from backup_assets.capture.dump import read_whole_archive
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
@@ -23,6 +22,7 @@ from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import one_row, open_session
 from backup_assets.restore.attachments import restore_attachments
+from backup_assets.restore.attachments_check import check_archive
 from backup_assets.restore.comparison import differences
 from backup_assets.restore.database import Selection, database_exists, drop_database
 from backup_assets.restore.fetch import FetchedSet, fetch_set

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets import __version__
-from backup_assets.restore.attachments_check import check_archive
 from backup_assets.capture.capture import newest_reader, place_of
 from backup_assets.capture.dump import read_whole_archive, require_complete_globals, roles_in_globals
 from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, take_fingerprints
@@ -22,6 +21,7 @@ from backup_assets.files import make_private_directory
 from backup_assets.postgres.clients import Clients, find_clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
+from backup_assets.restore.attachments_check import check_archive
 from backup_assets.restore.comparison import differences
 from backup_assets.restore.database import (
     Selection,

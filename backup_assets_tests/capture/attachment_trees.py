@@ -1,5 +1,6 @@
 """Attachment directories to test with, and what is in a directory."""
 
+# ruff: noqa: PTH - pathlib knows no paths of bytes, and the names here are not text
 from __future__ import annotations
 
 import os
@@ -8,6 +9,7 @@ import socket
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -200,7 +202,7 @@ trees = st.recursive(
 @st.composite
 def changed(draw: st.DrawFn, tree: Tree) -> Tree:
     """Another state of `tree`: each entry kept, deleted, changed or replaced, and others added."""
-    result: Tree = {}
+    result: dict[bytes, Any] = {}
     for name, what in tree.items():
         fate = draw(st.sampled_from(["keep", "keep", "delete", "change", "replace"]))
         if fate == "keep":

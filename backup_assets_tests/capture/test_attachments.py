@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
+import zstandard
 
-from backup_assets.capture.attachments import Archived, archive_differential, archive_full
-from backup_assets.capture.attachments_index import escape, read_index
+from backup_assets.capture.attachments import Archived, _outputs, archive_differential, archive_full
+from backup_assets.capture.attachments_index import IndexHeader, escape, read_index
+from backup_assets.capture.attachments_walk import walk
 from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import sha256_of
 from backup_assets.restore.attachments import check_archive
@@ -61,9 +64,7 @@ def test_the_archive_is_listed_by_an_independent_reader(sets: Sets) -> None:
     assert {path: size for path, size in listed.items() if path in there} == there
 
 
-def _unzstd(path: Path):  # noqa: ANN202
-    import zstandard
-
+def _unzstd(path: Path) -> IO[bytes]:
     return zstandard.ZstdDecompressor().stream_reader(path.open("rb"))
 
 
@@ -159,6 +160,19 @@ def test_a_file_that_vanishes_after_it_was_listed_is_named_and_not_in_the_index(
     assert check_archive(sets.full_index, sets.full).ok
 
 
+def test_what_vanishes_between_a_look_and_the_reading_is_named(sets: Sets) -> None:
+    plant(sets.source, {b"file": b"1", b"link": (b"file",), b"replaced": b"2"})
+    with _outputs(sets.source, sets.full, sets.full_index, IndexHeader("F", "F", 0), None) as taking:
+        for found in walk(sets.source):
+            os.unlink(found.name, dir_fd=found.parent)
+            if found.name == b"replaced":
+                (sets.source / "replaced").symlink_to("/etc/passwd")
+            taking.take(found)
+    assert taking.result("full").facts.vanished == ("file", "link", "replaced")
+    assert where(sets.full_index) == {}
+    assert check_archive(sets.full_index, sets.full).ok
+
+
 @pytest.mark.parametrize("now", [b"grown" + bytes(LARGE), b"shrunk"])
 def test_a_file_that_changes_once_while_it_is_read_is_taken_again(sets: Sets, now: bytes) -> None:
     plant(sets.source, {b"a": bytes(LARGE), b"b": b"after it"})
@@ -224,7 +238,7 @@ def an_unprivileged_user() -> Iterator[None]:
 @pytest.mark.parametrize("hidden", ["file", "directory"])
 def test_what_may_not_be_read_fails_the_backup_by_name(hidden: str) -> None:
     with tempfile.TemporaryDirectory() as work:
-        Path(work).chmod(0o777)  # noqa: S103 - another user works in it
+        Path(work).chmod(0o777)  # another user works in it
         with an_unprivileged_user():
             sets = Sets(Path(work))
             plant(sets.source, {b"file": b"1", b"directory": {b"x": b"2"}})
@@ -260,6 +274,16 @@ def test_a_truncated_full_index_fails_the_differential_and_leaves_no_file(sets: 
         sets.take_differential()
     assert not sets.diff.exists()
     assert not sets.diff_index.exists()
+
+
+def test_a_full_index_without_its_end_is_noticed_even_when_nothing_is_left_to_compare(sets: Sets) -> None:
+    sets.take_full()
+    text = zstandard.ZstdDecompressor().decompressobj().decompress(sets.full_index.read_bytes())
+    header = text.split(b"\n")[0] + b"\n"
+    entry = b"here\td\t0\t2\t3\t4\t755\t-\t./%b\n"
+    sets.full_index.write_bytes(zstandard.compress(header + entry % b"a" + entry % b"b"))
+    with pytest.raises(CheckFailed, match="index"):
+        sets.take_differential()
 
 
 def test_the_index_says_when_the_scan_began(sets: Sets) -> None:

@@ -24,14 +24,18 @@ def test_links_to_directories_are_not_entered(tmp_path: Path) -> None:
     assert [(found.path, found.kind) for found in walk(tmp_path / "s")] == [(b"./loop", "l"), (b"./out", "l")]
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_no_descriptor_stays_open_when_a_walk_is_given_up(tmp_path: Path) -> None:
     plant(tmp_path / "s", {b"a": {b"b": {b"c": b"1"}}})
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(50):
         steps = walk(tmp_path / "s")
         assert next(steps).path == b"./a"
-        steps.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+        del steps
+    assert open_descriptors() == before
 
 
 def test_a_file_in_the_place_of_the_directory_names_the_setting(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_disk_that_fills_up_is_an_error_and_never_a_hang(size: int) -> None:
     with tempfile.TemporaryDirectory() as work:
         out = process.run([sys.executable, "-c", script, f"{work}/f"], timeout=60).stdout
         assert out == f"{work}/f cannot be written\n"
-        assert os.listdir(work) == []
+        assert list(Path(work).iterdir()) == []
 
 
 def test_a_missing_directory_is_the_environments_fault(tmp_path: Path) -> None:
