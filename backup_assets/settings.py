@@ -58,8 +58,8 @@ class ServerSettings(Model):
     container: ContainerSettings | None = Field(
         default=None, description="The server runs in this container and is reached inside it; not with `host`."
     )
-    embedded: Annotated[bool, OursAlone()] = Field(
-        default=False, description="The demo's own server, started when needed."
+    embedded: Annotated[Path | None, OursAlone()] = Field(
+        default=None, description="Home of the demo, whose own server is started when needed."
     )
 
 
@@ -211,7 +211,7 @@ def demo_settings(backup_dir: Path, home: Path | None = None) -> Settings:
     erp4 = DatabaseSettings(
         name="erp4",
         database="erp4",
-        server=ServerSettings(embedded=True),
+        server=ServerSettings(embedded=place),
         important_tables=("invoices", "invoice_lines", "journal_entries"),
         schema_version_query="SELECT version FROM schema_migrations ORDER BY applied_at DESC LIMIT 1",
         integrity_sql=Path(__file__).parent / "demo" / "integrity.sql",

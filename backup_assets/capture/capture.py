@@ -39,7 +39,6 @@ from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault
 from backup_assets.files import make_private_directory, sha256_of
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.names import quote_name, split_table
-from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, one_row, one_value, open_session
 from backup_assets.progress import Progress
 from backup_assets.restore.attachments_check import check_archive
@@ -56,6 +55,7 @@ from backup_assets.sets.manifest import (
     SnapshotFacts,
 )
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.source import source_server
 from backup_assets.stores.contract import Place
 from backup_assets.stores.folder import FolderStore
 
@@ -142,7 +142,7 @@ class Capture:
         self.store = local_store(settings)
         self.place = place_of(database, settings)
         self.catalog = Catalog(self.store, self.place)
-        self.server = Server.from_settings(database.server)
+        self.server = source_server(database)
         self._progress = progress
         self._log = log
         self._now = now

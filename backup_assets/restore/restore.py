@@ -40,6 +40,7 @@ from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.records import Problem, RestoreRecord, record_key
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.source import source_server
 from backup_assets.stores.contract import Store
 
 CONFIRMATION = "RESTORE_CONFIRM"
@@ -125,7 +126,7 @@ class Restore:
         self._log = log
         self._now = now
         self._place = place_of(database, settings)
-        self._server = request.server or Server.from_settings(database.server)
+        self._server = request.server or source_server(database)
         self._name = request.into or chosen.manifest.source_database
         self._stages: dict[str, float] = {}
         self._attachments = self._attachments_target()

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -248,11 +249,13 @@ class FolderStore:
 
     def _require_root(self) -> None:
         with explained("look at the root", self.root):
-            if self.root.is_dir():
-                return
-            if self.root.exists():
+            try:  # one look only: another writer may be making it
+                facts = self.root.stat()
+            except FileNotFoundError:
+                facts = None
+            if facts is not None and not stat.S_ISDIR(facts.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.root))
-        if not self.create_root:
+        if facts is None and not self.create_root:
             raise EnvironmentFault(
                 f"the folder {self.root} does not exist",
                 remedy="mount or connect its disk, or correct the setting that names it",

@@ -1,6 +1,7 @@
 """Attachment directories to test with, and what is in a directory."""
 
-# ruff: noqa: PTH - pathlib knows no paths of bytes, and the names here are not text
+# The names here are not text, and pathlib knows no paths of bytes.
+# ruff: noqa: PTH103, PTH108, PTH115, PTH116, PTH123, PTH208, PTH211
 from __future__ import annotations
 
 import os

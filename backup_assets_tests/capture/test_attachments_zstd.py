@@ -129,6 +129,31 @@ def test_a_disk_that_fills_up_is_an_error_and_never_a_hang(size: int) -> None:
         assert list(Path(work).iterdir()) == []
 
 
+A_DISK_THAT_RECOVERS = """
+import contextlib, os, resource, signal, sys
+from pathlib import Path
+from backup_assets.capture.attachments_zstd import CompressedFile
+from backup_assets.errors import EnvironmentFault
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+file = CompressedFile(Path(sys.argv[1]), all_cores=True)
+with contextlib.suppress(EnvironmentFault):
+    for _ in range(50):
+        file.write(os.urandom(1 << 20))
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+try:
+    file.close()
+except EnvironmentFault as error:
+    print(error.what)
+"""
+
+
+def test_a_write_that_failed_once_is_not_forgotten_when_there_is_room_again(tmp_path: Path) -> None:
+    out = process.run([sys.executable, "-c", A_DISK_THAT_RECOVERS, str(tmp_path / "f")], timeout=60).stdout
+    assert out == f"{tmp_path / 'f'} cannot be written\n"
+
+
 def test_a_missing_directory_is_the_environments_fault(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault):
         CompressedFile(tmp_path / "no" / "f", all_cores=False)
