@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import dagster as dg
 
 from backup_assets.errors import BackupError
 
+#: Set by whoever runs a job in its own process: errors are added as they happen, whole and not as text.
+RAISED: ContextVar[list[BackupError] | None] = ContextVar("backup_assets_raised", default=None)
+
 
 def failure_of(error: BackupError) -> dg.Failure:
     """Return the Failure that shows an error in the UI; only a transient fault may be retried."""
+    raised = RAISED.get()
+    if raised is not None:
+        raised.append(error)
     metadata = {"why": error.why, "next": error.remedy}
     return dg.Failure(
         description=str(error),

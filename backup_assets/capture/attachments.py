@@ -22,7 +22,7 @@ from backup_assets.capture.attachments_index import (
 )
 from backup_assets.capture.attachments_tar import Kind, Member, end_of_archive, header, padding
 from backup_assets.capture.attachments_walk import GONE, Found, unreadable, walk
-from backup_assets.capture.attachments_zstd import CompressedFile
+from backup_assets.compressed import CompressedFile
 from backup_assets.errors import Refused
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.sets.manifest import AttachmentsFacts

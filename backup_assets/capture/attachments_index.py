@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from backup_assets.capture.attachments_tar import Kind, kind_of
-from backup_assets.capture.attachments_zstd import CompressedFile, CompressedReader
+from backup_assets.compressed import CompressedFile, CompressedReader
 from backup_assets.errors import CheckFailed
 
 Where = Literal["full", "here"]

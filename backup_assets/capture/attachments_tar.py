@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, cast
 
-from backup_assets.capture.attachments_zstd import CompressedReader
+from backup_assets.compressed import CompressedReader
 from backup_assets.errors import CheckFailed
 from backup_assets.files import CHUNK_BYTES
 

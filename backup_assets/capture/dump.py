@@ -7,17 +7,18 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from backup_assets.capture.attachments_zstd import CompressedFile, CompressedReader
+from backup_assets.compressed import CompressedFile, CompressedReader
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.postgres.clients import Clients
 from backup_assets.postgres.names import quote_name, statements
-from backup_assets.postgres.server import Server
+from backup_assets.postgres.server import Server, database_argument
 from backup_assets.process import ProgramFailed, run, started
 from backup_assets.progress import Progress, watching
 
@@ -40,23 +41,16 @@ class DumpPlan:
 
 
 def plan_dump(
-    *,
-    in_container: bool,
-    zstd: bool,
-    database_bytes: int,
-    jobs: int | None,
-    parallel_above_bytes: float,
-    zstd_level: int,
+    *, in_container: bool, zstd: bool, parallel: bool, jobs: int | None, zstd_level: int
 ) -> tuple[DumpPlan, tuple[str, ...]]:
-    """Return the plan and warnings about what was asked for and cannot be.
+    """Return the plan, and warnings about what was wanted and cannot be.
 
     The directory format needs a client on this machine that compresses by itself; otherwise one stream is dumped.
     """
-    wanted = jobs is not None or database_bytes > parallel_above_bytes
-    if wanted and zstd and not in_container:
+    if parallel and zstd and not in_container:
         return DumpPlan("pg_directory.tar", zstd_level, jobs or max(2, os.cpu_count() or 2)), ()
     warnings = ()
-    if jobs is not None:
+    if parallel:
         reason = "inside a container" if in_container else "with a pg_dump that lacks zstd"
         warnings = (f"a parallel dump is not possible {reason}: dumped with one job",)
     return DumpPlan("pg_custom" if zstd else "pg_custom.zst", zstd_level), warnings
@@ -84,39 +78,43 @@ def dump_database(
     database: str,
     plan: DumpPlan,
     target: Path,
-    workdir: Path,
     *,
     snapshot: str,
     progress: Progress,
     expected_bytes: int | None,
     timeout: float,
 ) -> None:
-    """Write the dump of one exported snapshot to ``target`` (a ``*.partial`` name), not yet forced to disk.
+    """Write the dump of one exported snapshot to ``target``, not yet forced to disk.
 
-    ``workdir`` is on the same disk. ``timeout`` in seconds. Raises EnvironmentFault with the end of pg_dump's messages.
+    ``target`` is a file, in the directory format a directory; it must not exist. ``timeout`` in seconds. Raises
+    EnvironmentFault with the end of pg_dump's messages.
     """
     arguments = [
         "--create",
+        "--no-sync",  # everything is synced once, when it gets its name
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
         *(f"--exclude-table-data={quote_name(schema)}.{quote_name(name)}" for schema, name in plan.excluded),
         *(() if plan.large_objects else ("-B",)),
     ]
-    growing = workdir / "dump.d" if plan.format == "pg_directory.tar" else target
-    with watching(growing, "dump", progress, expected_bytes):
+    with watching(target, "dump", progress, expected_bytes):
         if plan.format == "pg_directory.tar":
-            _dump_directory(server, clients, database, plan, target, growing, arguments, timeout)
-            return
-        compression = "--compress=0" if plan.format == "pg_custom.zst" else f"--compress=zstd:{plan.zstd_level}"
-        arguments = ["--format=custom", compression, *arguments]
-        if server.container is None and plan.format == "pg_custom":
+            target.mkdir(mode=0o700)
+            arguments += ["--format=directory", f"--jobs={plan.jobs}", f"--compress=zstd:{plan.zstd_level}"]
+        else:
+            compression = "0" if plan.format == "pg_custom.zst" else f"zstd:{plan.zstd_level}"
+            arguments += ["--format=custom", f"--compress={compression}"]
+        if server.container is None and plan.format != "pg_custom.zst":
             # Into a file and not through a pipe: pg_dump goes back to write the offsets that a parallel or
-            # partial pg_restore seeks by. It syncs nothing, since the file is synced when it gets its name.
-            _create_private(target)
-            argv = server.argv(clients, "pg_dump", *arguments, "--no-sync", f"--file={target}", "--dbname", database)
+            # partial pg_restore seeks by.
+            if plan.format == "pg_custom":
+                _create_private(target)
+            argv = server.argv(
+                clients, "pg_dump", *arguments, f"--file={target}", "--dbname", database_argument(database)
+            )
             run(argv, timeout=timeout, env=server.environment())
             return
-        argv = server.argv(clients, "pg_dump", *arguments, "--dbname", database)
+        argv = server.argv(clients, "pg_dump", *arguments, "--dbname", database_argument(database))
         with started(argv, timeout=timeout, env=server.environment(), stdout=subprocess.PIPE) as running:
             _receive(running.stdout, target, plan.zstd_level if plan.format == "pg_custom.zst" else None)
 
@@ -142,31 +140,12 @@ def _receive(source: BinaryIO, target: Path, zstd_level: int | None) -> None:
         raise
 
 
-def _dump_directory(
-    server: Server,
-    clients: Clients | None,
-    database: str,
-    plan: DumpPlan,
-    target: Path,
-    directory: Path,
-    arguments: Sequence[str],
-    timeout: float,
-) -> None:
-    directory.mkdir(mode=0o700)
-    try:
-        argv = server.argv(
-            clients, "pg_dump", "--format=directory", f"--jobs={plan.jobs}", f"--compress=zstd:{plan.zstd_level}",
-            "--no-sync", *arguments, f"--file={directory}", "--dbname", database,
-        )  # fmt: skip
-        run(argv, timeout=timeout, env=server.environment())
-        _create_private(target)
-        with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
-            # toc.dat first, so that a reader of the stream can list the archive at once.
-            for path in sorted(directory.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
-                archive.add(path, arcname=path.name, filter=_anonymous)
-                path.unlink()  # keeps the disk that is needed near one dump, not two
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def pack_directory(directory: Path, target: Path) -> None:
+    """Write a directory-format dump to ``target`` as one plain tar, its list of contents first."""
+    _create_private(target)
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(directory.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
+            archive.add(path, arcname=path.name, filter=_anonymous)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -183,7 +162,12 @@ def dump_globals(
 
     Raises EnvironmentFault when pg_dumpall fails, CheckFailed when its output has no end.
     """
-    arguments = ["--globals-only", "--database", database, *(() if passwords else ("--no-role-passwords",))]
+    arguments = [
+        "--globals-only",
+        "--database",
+        database_argument(database),
+        *(() if passwords else ("--no-role-passwords",)),
+    ]
     argv = server.argv(clients, "pg_dumpall", *arguments)
     with started(argv, timeout=timeout, env=server.environment(), stdout=subprocess.PIPE) as running:
         _receive(running.stdout, target, None)
@@ -202,6 +186,14 @@ def require_complete_globals(path: Path) -> None:
             )
 
 
+def read_globals(path: Path) -> str:
+    """Return a globals script; raises CheckFailed when it is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckFailed(f"the globals {path.name} are damaged", why=str(error), remedy="use another set") from error
+
+
 def roles_in_globals(script: str) -> frozenset[str]:
     """Return the names of the roles that a globals script creates."""
     names = set()
@@ -217,23 +209,37 @@ def read_whole_archive(clients: Clients, path: Path, form: str, workdir: Path, *
 
     Listing is not enough: ``pg_restore --list`` of a truncated archive exits 0.
     """
-    argv = [clients.program("pg_restore"), "--file=/dev/null"]
-    try:
-        if form == "pg_directory.tar":
-            directory = unpack_directory_dump(path, workdir)
-            try:
-                run([*argv, "--format=directory", str(directory)], timeout=timeout)
-            finally:
-                shutil.rmtree(directory)
-        elif form == "pg_custom.zst":
-            with started([*argv, "--format=custom"], timeout=timeout, stdin=None) as running:
+    if form == "pg_directory.tar":
+        directory = unpack_directory_dump(path, workdir)
+        try:
+            read_whole_directory(clients, directory, timeout=timeout)
+        finally:
+            shutil.rmtree(directory)
+        return
+    argv = [clients.program("pg_restore"), "--format=custom", "--file=/dev/null"]
+    with _damage_of(path.name):
+        if form == "pg_custom.zst":
+            with started(argv, timeout=timeout, stdin=None) as running:
                 decompress(path, running.stdin)
         else:
-            run([*argv, "--format=custom", str(path)], timeout=timeout)
-    except (ProgramFailed, BrokenPipeError, tarfile.TarError) as failure:
+            run([*argv, str(path)], timeout=timeout)
+
+
+def read_whole_directory(clients: Clients, directory: Path, *, timeout: float) -> None:
+    """Read a directory-format dump to its end; raises CheckFailed when it cannot be read."""
+    argv = [clients.program("pg_restore"), "--format=directory", "--file=/dev/null", str(directory)]
+    with _damage_of(directory.name):
+        run(argv, timeout=timeout)
+
+
+@contextmanager
+def _damage_of(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ProgramFailed, BrokenPipeError) as failure:
         why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
         raise CheckFailed(
-            f"the dump {path.name} cannot be read to its end", why=why, remedy="use another set or another copy"
+            f"the dump {name} cannot be read to its end", why=why, remedy="use another set or another copy"
         ) from failure
 
 
@@ -250,6 +256,11 @@ def unpack_directory_dump(path: Path, workdir: Path) -> Path:
     try:
         with tarfile.open(path, "r|") as archive:
             archive.extractall(directory, filter="data")
+    except tarfile.TarError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise CheckFailed(
+            f"the dump {path.name} is damaged", why=str(error), remedy="use another set or another copy"
+        ) from error
     except OSError as error:
         shutil.rmtree(directory, ignore_errors=True)
         raise EnvironmentFault(

@@ -6,12 +6,20 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from backup_assets.postgres.clients import Clients
 from backup_assets.settings import ServerSettings
 
 CONNECT_TIMEOUT_SECONDS = 15
+
+
+def database_argument(name: str) -> str:
+    """Return a database's name as ``--dbname`` takes it: libpq reads ``a=b`` there as a connection string."""
+    if "=" in name or name.startswith(("postgresql://", "postgres://")):
+        return make_conninfo(dbname=name)
+    return name
 
 
 @dataclass(frozen=True)

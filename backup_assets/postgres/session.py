@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql as composed
 
 from backup_assets.errors import EnvironmentFault, TransientFault
-from backup_assets.postgres.server import CONNECT_TIMEOUT_SECONDS, Server
+from backup_assets.postgres.server import CONNECT_TIMEOUT_SECONDS, Server, database_argument
 from backup_assets.process import Running, end_group, started
 
 #: Text is compared with text, so that everything which changes how a server writes a value is fixed. Limits that
@@ -221,7 +221,7 @@ class _Psql:
 def _inside_container(server: Server, database: str, timeout: float) -> Iterator[Session]:
     argv = server.argv(
         None, "psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1",
-        "--dbname", database,
+        "--dbname", database_argument(database),
     )  # fmt: skip
     with started(argv, timeout=timeout, env=server.environment(), stdin=None, stdout=subprocess.PIPE) as running:
         session = _Psql(running, server.place)

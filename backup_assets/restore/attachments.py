@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup_assets.capture.attachments_check import ArchiveCheck, Problems, check_archive, compare
 from backup_assets.capture.attachments_index import escape, read_index, unescape
+from backup_assets.capture.attachments_rows import RowsAndFiles, check_rows_and_files
 from backup_assets.capture.attachments_tar import Member
 from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import make_private_directory
-from backup_assets.restore.attachments_check import ArchiveCheck, Problems, check_archive, compare
-from backup_assets.restore.attachments_rows import RowsAndFiles, check_rows_and_files
 
 __all__ = [
     "STOCK_RESTORE",

@@ -2,15 +2,14 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
-from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
 from backup_assets.capture.capture import local_store, place_of
-from backup_assets.errors import Refused
 from backup_assets.faults import as_failure
+from backup_assets.moments import parse_time
 from backup_assets.restore.restore import Restore, RestoreRequest
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import DatabaseSettings, Settings
@@ -33,19 +32,6 @@ class RestoreConfig(dg.Config):
     )
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """Return an ISO time with its zone; raises Refused for anything else."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Refused(f"{text!r} is no time", why=str(error), remedy="write 2026-11-22T02:00+09:00") from error
-    if moment.tzinfo is None:
-        raise Refused(f"the time {text} has no zone", remedy=f"write {text}+09:00, or {text}Z for UTC")
-    return moment
-
-
 def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobDefinition:
     """Return the job `<database>_restore_job`."""
 
@@ -54,7 +40,11 @@ def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobD
         with as_failure():
             store = local_store(settings)
             catalog = Catalog(store, place_of(database, settings))
-            chosen = catalog.resolve(config.backup_set, before=parse_time(config.at))
+            at = parse_time(config.at)
+            chosen = catalog.resolve(config.backup_set, before=at)
+            if config.backup_set == "latest":
+                for sentence in catalog.passed_over(chosen, at):
+                    context.log.warning(sentence)
             request = RestoreRequest(
                 into=config.into,
                 attachments_to=Path(config.attachments_to) if config.attachments_to else None,

@@ -15,7 +15,7 @@ from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.postgres.clients import Clients
 from backup_assets.postgres.names import quote_literal, quote_name, statements
-from backup_assets.postgres.server import Server
+from backup_assets.postgres.server import Server, database_argument
 from backup_assets.postgres.session import Session, one_value
 from backup_assets.process import ProgramFailed, run, started
 from backup_assets.sets.manifest import Artifact
@@ -140,12 +140,15 @@ class Selection:
 
 def select_entries(entries: Sequence[str], selection: Selection, owned: Sequence[tuple[str, str]]) -> list[str]:
     """Return the lines of an archive's list to be restored; ``owned`` names every table that has rows in it."""
-    wanted = {f"{schema} {name} " for schema, name in owned if selection.includes(schema, name)}
+    # Longest first: a list does not quote names, and a table `a b` is not the table `a` of a role `b`.
+    tables = sorted(owned, key=lambda table: len(f"{table[0]} {table[1]}"), reverse=True)
     chosen = []
     for line in entries:
         data = _TABLE_DATA.match(line)
         if data is not None:
-            if any(data["rest"].startswith(name) for name in wanted):
+            table = next(((s, n) for s, n in tables if data["rest"].startswith(f"{s} {n} ")), None)
+            # Of no known table are the rows of an extension's own tables: only a selection leaves them out.
+            if selection.includes(*table) if table else not (selection.tables or selection.schemas):
                 chosen.append(line)
         elif not _NOT_ALONE.match(line):
             chosen.append(line)
@@ -171,7 +174,12 @@ def restore_archive(
     CheckFailed with pg_restore's message when the archive does not restore, EnvironmentFault when the server fails.
     """
     selection = selection or Selection()
-    arguments = ["--exit-on-error", "--dbname", name, *(() if keep_tablespaces else ("--no-tablespaces",))]
+    arguments = [
+        "--exit-on-error",
+        "--dbname",
+        database_argument(name),
+        *(() if keep_tablespaces else ("--no-tablespaces",)),
+    ]
     if not selection.everything:
         chosen = workdir / "chosen-entries"
         lines = select_entries(_entries(clients, archive, create=False), selection, owned)

@@ -22,20 +22,33 @@ from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import one_row, open_session
 from backup_assets.restore.attachments import restore_attachments
-from backup_assets.restore.attachments_check import check_archive
 from backup_assets.restore.comparison import differences
 from backup_assets.restore.database import Selection, database_exists, drop_database
 from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.leftovers import (
+    RESTORING,
+    remove_left_databases,
+    remove_left_directories,
+    sole_restore,
+)
+from backup_assets.restore.named_files import OpenedFiles
 from backup_assets.restore.roles import restore_roles
 from backup_assets.restore.scratch import require_extensions
 from backup_assets.restore.swap import (
+    LONGEST_NAME_BYTES,
     end_sessions,
     maintenance_database,
     side_name,
     swap_database,
     swap_directory,
 )
-from backup_assets.restore.verification import fingerprints_of, reader_for, restore_dump_as
+from backup_assets.restore.verification import (
+    fingerprints_of,
+    reader_for,
+    require_attachments,
+    require_roles,
+    restore_dump_as,
+)
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.records import Problem, RestoreRecord, record_key
@@ -117,7 +130,10 @@ class Restore:
         *,
         log: Callable[[str], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        opened: OpenedFiles | None = None,
     ) -> None:
+        """``opened``: the files of ``chosen`` were named by the operator, and are not fetched from ``store``."""
+        self._opened = opened
         self._database = database
         self._settings = settings
         self._store = store
@@ -127,7 +143,7 @@ class Restore:
         self._now = now
         self._place = place_of(database, settings)
         self._server = request.server or source_server(database)
-        self._name = request.into or chosen.manifest.source_database
+        self._name = _valid_name(request.into, chosen.manifest.source_database)
         self._stages: dict[str, float] = {}
         self._attachments = self._attachments_target()
 
@@ -135,12 +151,23 @@ class Restore:
         manifest = self._chosen.manifest
         if manifest.attachments is None or not self._request.with_attachments or not self._request.selection.everything:
             return None
+        # Resolved, so that a directory on another disk is replaced there, and not the link that leads to it.
         if self._request.attachments_to is not None:
-            return self._request.attachments_to.absolute()
-        if self._request.into is not None or self._request.server is not None:
+            return self._request.attachments_to.resolve()
+        if self._name != manifest.source_database or self._server != source_server(self._database):
             return None  # a copy beside the real database does not replace the real files
         configured = self._database.attachments
-        return configured.directory.absolute() if configured else None
+        return configured.directory.resolve() if configured else None
+
+    @property
+    def _partial(self) -> bool:
+        """Whether rows are left out, by the request or because the set has those of some tables only."""
+        return self._chosen.manifest.kind != "full" or not self._request.selection.everything
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is a manifest to compare with; without one nothing is recorded either."""
+        return self._opened is None or self._opened.compared
 
     def plan(self) -> RestorePlan:
         """Return what would be replaced and created; raises EnvironmentFault when the server cannot be asked."""
@@ -160,7 +187,7 @@ class Restore:
                 creates.append(f"database {self._name}")
         target = self._attachments
         if target is not None:
-            if target.exists() and any(target.iterdir()):
+            if _holds_files(target):
                 fate = "removed" if self._request.drop_old else "kept under another name"
                 replaces.append(f"attachments {target} ({fate})")
             else:
@@ -174,6 +201,12 @@ class Restore:
         damaged or the restored copy differs from the manifest.
         """
         plan = self.plan()
+        if self._partial and plan.replaces:
+            raise Refused(
+                f"only a part of the rows would be restored: that never replaces {plan.replaces[0]}",
+                why="every table that is left out would be empty afterwards",
+                remedy="name a new database with --into, and copy the rows that are needed from there",
+            )
         if not self._request.confirmed:
             raise Refused(
                 f"nothing was changed: a restore needs {CONFIRMATION}=1",
@@ -181,6 +214,13 @@ class Restore:
                 remedy=f"read the list above; to go on, run the same command with {CONFIRMATION}=1",
             )
         self._log(str(plan).replace("would ", "will "))
+        with sole_restore(self._server, self._name) as session:
+            remove_left_databases(session, self._name, self._log)
+            if self._attachments is not None:
+                remove_left_directories(self._attachments, self._now(), self._log)
+            return self._run()
+
+    def _run(self) -> Restored:
         started_at = self._now()
         parent = make_private_directory(self._settings.backup_dir.absolute() / ".work")
         workdir = Path(tempfile.mkdtemp(prefix="restore-", dir=parent))
@@ -203,8 +243,9 @@ class Restore:
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
         record = self._record(started_at, (), swapped.database)
-        fingerprints = self._chosen.manifest.fingerprints
-        return Restored(record, swapped.listed(), fingerprints.total_rows, len(fingerprints.tables))
+        wanted = self._request.selection
+        tables = [t for t in self._chosen.manifest.fingerprints.tables if wanted.includes(t.table_schema, t.name)]
+        return Restored(record, swapped.listed(), sum(table.rows for table in tables), len(tables))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -219,23 +260,24 @@ class Restore:
         """Fetch every file and read all of them to their end, before anything is touched."""
         timeout = self._database.verification.timeout_hours * 3600
         with self._stage("fetch"):
-            catalog = Catalog(self._store, self._place)
-            fetched = fetch_set(self._store, self._place, catalog, self._chosen, workdir)
+            if self._opened is not None:
+                fetched = self._opened.fetched
+            else:
+                catalog = Catalog(self._store, self._place)
+                fetched = fetch_set(self._store, self._place, catalog, self._chosen, workdir)
         with self._stage("read"):
             dump = fetched.artifact("dump")
             clients = reader_for(self._chosen.manifest, self._settings)
             read_whole_archive(clients, fetched.paths["dump"], dump.format, workdir, timeout=timeout)
+            if self._request.with_roles and "globals" in fetched.paths:
+                require_roles(fetched)
             if self._attachments is not None:
-                outcome = check_archive(fetched.paths["index"], fetched.paths["archive"], fetched.full_archive)
-                if not outcome.ok:
-                    raise CheckFailed(
-                        "the attachment archive does not match its index", why="; ".join(outcome.problems[:5])
-                    )
+                require_attachments(fetched)
         return fetched
 
     def _restore_beside(self, fetched: FetchedSet, workdir: Path, at: datetime) -> str:
         manifest = self._chosen.manifest
-        new = side_name(self._name, "restoring", at)
+        new = side_name(self._name, RESTORING, at)
         with open_session(self._server, maintenance_database(self._name)) as session:
             (number,) = one_row(session, "SELECT current_setting('server_version_num')")
             require_extensions(session, manifest.server.extensions, self._server.place)
@@ -243,6 +285,8 @@ class Restore:
                 with self._stage("roles"):
                     roles = restore_roles(session, fetched.paths["globals"])
                 self._log(f"roles: {len(roles.created)} created, {len(roles.kept)} left as they are")
+                for statement in roles.left_out:
+                    self._log(f"roles: left out {statement}")
         archive_major = int(manifest.client.version.split(".")[0])
         clients = choose_clients(
             find_clients(self._settings.client_bin_dir), int(number or 0) // 10000, at_least=archive_major
@@ -283,6 +327,8 @@ class Restore:
             )
 
     def _require_equal(self, new: str) -> None:
+        if not self.compared:
+            return
         if problems := self._compare(new):
             raise CheckFailed(
                 f"the restored copy of {self._chosen.id} differs from its manifest; nothing was replaced",
@@ -306,7 +352,7 @@ class Restore:
     def _attachments_beside(self, fetched: FetchedSet, at: datetime) -> Path | None:
         if self._attachments is None:
             return None
-        target = self._attachments.with_name(side_name(self._attachments.name, "restoring", at))
+        target = self._attachments.with_name(side_name(self._attachments.name, RESTORING, at))
         try:
             with self._stage("attachments"):
                 restore_attachments(
@@ -330,7 +376,7 @@ class Restore:
             kept_directory = self._attachments.with_name(side_name(self._attachments.name, "before", at))
             try:
                 existed = swap_directory(directory, self._attachments, kept_directory)
-            except EnvironmentFault:
+            except BaseException:  # also an interruption: the files of one generation, the rows of another
                 if database is None:
                     swap_database(self._server, self._name, new, side_name(new, "unused", at))
                 else:
@@ -344,7 +390,14 @@ class Restore:
             if swapped.database is not None:
                 self._remove(swapped.database)
             if swapped.attachments is not None:
-                shutil.rmtree(swapped.attachments)
+                try:
+                    shutil.rmtree(swapped.attachments)
+                except OSError as error:
+                    raise EnvironmentFault(
+                        f"the restore is done, but the old attachments {swapped.attachments} could not be removed",
+                        why=str(error),
+                        remedy="remove them by hand",
+                    ) from error
         return _Swapped()
 
     def _remove(self, name: str) -> None:
@@ -364,10 +417,42 @@ class Restore:
             stages=self._stages,
             kept_old_database=kept,
         )
+        if not self.compared:
+            return record
         body = record.to_json()
         key = record_key(self._place, record)
         try:
             self._store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
-        except EnvironmentFault as error:
+        except BackupError as error:
             self._log(f"the restore could not be recorded beside the set: {error.what}")
         return record
+
+
+def _valid_name(into: str | None, own: str) -> str:
+    """Return the name of the database to restore into; raises Refused for one that would not mean what was asked."""
+    if into is None:
+        return own
+    if not into.strip() or "\0" in into:
+        raise Refused(
+            "the name of the database to restore into is empty",
+            why="an empty name is no request to replace the live database",
+            remedy="name a database with --into, or leave --into out",
+        )
+    if len(into.encode()) > LONGEST_NAME_BYTES:
+        raise Refused(
+            f"the name {into} is too long for a database",
+            why=f"it has {len(into.encode())} bytes; PostgreSQL cuts names off after {LONGEST_NAME_BYTES}",
+            remedy="choose a shorter name",
+        )
+    if into in ("template0", "template1"):
+        raise Refused(f"nothing is restored into {into}: new databases are made from it", remedy="choose another name")
+    return into
+
+
+def _holds_files(directory: Path) -> bool:
+    try:
+        return directory.exists() and any(directory.iterdir())
+    except OSError as error:
+        raise Refused(
+            f"attachments cannot be restored to {directory}", why=str(error), remedy="name a directory that can be read"
+        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup_assets.capture.dump import require_complete_globals
+from backup_assets.capture.dump import read_globals, require_complete_globals
 from backup_assets.errors import EnvironmentFault
 from backup_assets.postgres.names import statements
 from backup_assets.postgres.session import Session
@@ -20,7 +20,11 @@ _TABLESPACE = re.compile(r"(?:CREATE|ALTER|COMMENT ON) TABLESPACE |(?:GRANT|REVO
 
 @dataclass(frozen=True)
 class RestoredRoles:
-    """What was done: roles made, roles left as they were, and statements left out on purpose."""
+    """What was done: roles made, roles left as they were, and statements left out on purpose.
+
+    Left out are tablespaces, and memberships of existing roles in roles that were made now: rights that the operator
+    may want to give back by hand.
+    """
 
     created: tuple[str, ...]
     kept: tuple[str, ...]
@@ -51,6 +55,8 @@ def select_statements(script: str, existing: Iterable[str]) -> tuple[list[str], 
         elif name is not None and name in there:
             if statement.startswith("CREATE ROLE"):
                 kept.append(name)
+            elif membership is not None and _unquoted(membership[1]) not in there:
+                left_out.append(statement)
         else:
             if statement.startswith("CREATE ROLE") and name is not None:
                 created.append(name)
@@ -65,7 +71,7 @@ def restore_roles(session: Session, path: Path) -> RestoredRoles:
     """
     require_complete_globals(path)
     existing = [str(name) for (name,) in session.rows("SELECT rolname FROM pg_catalog.pg_roles")]
-    wanted, outcome = select_statements(path.read_text(encoding="utf-8"), existing)
+    wanted, outcome = select_statements(read_globals(path), existing)
     session.execute("BEGIN")
     try:
         for statement in wanted:

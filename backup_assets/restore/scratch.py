@@ -10,10 +10,15 @@ from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.server_binaries import choose_server_binaries, find_server_binaries
-from backup_assets.postgres.session import Session, one_row, open_session
+from backup_assets.postgres.session import Session, one_row, one_value, open_session
 from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_cluster
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
+
+#: A copy of a cluster has the identifier of its original, but was not started in the same microsecond.
+_MARK = (
+    "SELECT system_identifier::text || pg_catalog.pg_postmaster_start_time()::text FROM pg_catalog.pg_control_system()"
+)
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,7 @@ def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Man
     archive_major = int(manifest.client.version.split(".")[0])
     configured = database.verification.scratch
     if configured is not None:
-        if (configured.host, configured.port, configured.container) == (
-            database.server.host, database.server.port, database.server.container,
-        ):  # fmt: skip
-            raise Refused(
-                "the scratch server is the source itself",
-                why=f"both are {Server.from_settings(configured).place}",
-                remedy="name another server in verification.scratch, or leave it out",
-            )
+        _require_other_server(configured, database.server)
         yield _scratch(Server.from_settings(configured), settings, manifest, archive_major, throw_away=False)
         return
     sweep_stale_clusters()
@@ -52,6 +50,28 @@ def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Man
     with throw_away_cluster(None, binaries, superuser=superuser) as cluster:
         server = Server.from_settings(cluster.server_settings())
         yield _scratch(server, settings, manifest, archive_major, throw_away=True)
+
+
+def _require_other_server(scratch: ServerSettings, source: ServerSettings) -> None:
+    same = (scratch.host, scratch.port, scratch.container) == (source.host, source.port, source.container)
+    if same or ((mark := _mark_of(scratch)) is not None and mark == _mark_of(source)):
+        raise Refused(
+            "the scratch server is the source itself",
+            why=f"{Server.from_settings(scratch).place} and {Server.from_settings(source).place} are one server",
+            remedy="name another server in verification.scratch, or leave it out",
+        )
+
+
+def _mark_of(settings: ServerSettings) -> str | None:
+    """Return what only one running server says of itself, however it is reached; None when it cannot be asked.
+
+    A source that does not answer is no reason against a trial restore: it may be lost, and this the time to prove.
+    """
+    try:
+        with open_session(Server.from_settings(settings), "postgres") as session:
+            return one_value(session, _MARK)
+    except EnvironmentFault:
+        return None
 
 
 def _scratch(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +18,8 @@ from backup_assets.postgres.session import Session, open_session
 from backup_assets.restore.database import database_exists
 
 LONGEST_NAME_BYTES = 63
-_ATTEMPTS = 5
+_ATTEMPTS = 3
+_END_AGAIN_SECONDS = 0.1
 #: A rename waits five seconds for other sessions by itself (CountOtherDBBackends in PostgreSQL's dbcommands.c).
 _IN_USE = "is being accessed by other users"
 
@@ -34,13 +39,15 @@ def maintenance_database(name: str) -> str:
 def swap_database(server: Server, new: str, live: str, kept: str) -> bool:
     """Rename ``live`` to ``kept`` and ``new`` to ``live``, both or neither; return whether there was a live one.
 
-    Sessions in ``live`` are ended. Raises EnvironmentFault, nothing renamed, when clients keep reconnecting.
+    Sessions in both are ended, also those of clients that connect again at once. Raises EnvironmentFault, nothing
+    renamed, when sessions stay nevertheless (a prepared transaction does).
     """
     with open_session(server, maintenance_database(live)) as session:
         existed = database_exists(session, live)
         for attempt in range(_ATTEMPTS):
             try:
-                _swap(session, new, live, kept if existed else None)
+                with _kept_empty(server, (live, new)):
+                    _swap(session, new, live, kept if existed else None)
                 return existed
             except EnvironmentFault as error:
                 session.execute("ROLLBACK")
@@ -48,14 +55,12 @@ def swap_database(server: Server, new: str, live: str, kept: str) -> bool:
                     raise EnvironmentFault(
                         f"the database {live} could not be replaced; it is as it was",
                         why=error.why,
-                        remedy="stop the programs that use it and restore again",
+                        remedy="stop the programs that use it, end its prepared transactions, and restore again",
                     ) from error
     raise AssertionError("unreachable")
 
 
 def _swap(session: Session, new: str, live: str, kept: str | None) -> None:
-    for name in (live, new):
-        end_sessions(session, name)
     session.execute("BEGIN")
     if kept is not None:
         session.execute(f"ALTER DATABASE {quote_name(live)} RENAME TO {quote_name(kept)}")
@@ -63,11 +68,36 @@ def _swap(session: Session, new: str, live: str, kept: str | None) -> None:
     session.execute("COMMIT")
 
 
+@contextmanager
+def _kept_empty(server: Server, names: tuple[str, ...]) -> Iterator[None]:
+    """End the sessions in some databases again and again while the block runs.
+
+    Ending them once is not enough: a client that connects again at once is back before the rename begins. The rename
+    locks its database first, so that nobody new gets in, and then waits for those inside, which are ended meanwhile.
+    """
+    done = threading.Event()
+
+    def end_them() -> None:
+        # Whatever happens to this session, the rename says by itself who is still there.
+        with suppress(EnvironmentFault), open_session(server, maintenance_database(names[0])) as session:
+            while not done.wait(_END_AGAIN_SECONDS):
+                for name in names:
+                    end_sessions(session, name)
+
+    thread = threading.Thread(target=end_them, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def end_sessions(session: Session, name: str) -> None:
     """End every other session in a database."""
     list(
         session.rows(
-            "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity "
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
             f"WHERE datname = {quote_literal(name)} AND pid <> pg_catalog.pg_backend_pid()"
         )
     )
@@ -81,10 +111,11 @@ def swap_directory(new: Path, live: Path, kept: Path) -> bool:
     existed = live.exists()
     try:
         if existed:
+            _allow_the_same(live, new)
             os.rename(live, kept)  # noqa: PTH104 - rename, never replace
         try:
             os.rename(new, live)  # noqa: PTH104
-        except OSError:
+        except BaseException:
             if existed:
                 os.rename(kept, live)  # noqa: PTH104
             raise
@@ -96,3 +127,11 @@ def swap_directory(new: Path, live: Path, kept: Path) -> bool:
         ) from error
     fsync_directory(live.parent)
     return existed
+
+
+def _allow_the_same(model: Path, directory: Path) -> None:
+    """Give a directory the owner and the permissions of another: the programs that use it must get in."""
+    status = model.stat()
+    if os.geteuid() == 0:
+        os.chown(directory, status.st_uid, status.st_gid)
+    shutil.copystat(model, directory)

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +14,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets import __version__
+from backup_assets.capture.attachments_check import check_archive
+from backup_assets.capture.attachments_index import read_index
 from backup_assets.capture.capture import newest_reader, place_of
-from backup_assets.capture.dump import read_whole_archive, require_complete_globals, roles_in_globals
+from backup_assets.capture.dump import (
+    read_globals,
+    read_whole_archive,
+    require_complete_globals,
+    roles_in_globals,
+)
 from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, take_fingerprints
 from backup_assets.errors import CheckFailed
 from backup_assets.files import make_private_directory
 from backup_assets.postgres.clients import Clients, find_clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
-from backup_assets.restore.attachments_check import check_archive
 from backup_assets.restore.comparison import differences
 from backup_assets.restore.database import (
     Selection,
@@ -33,8 +40,10 @@ from backup_assets.restore.database import (
     restore_archive,
 )
 from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.leftovers import SCRATCH_DATABASE, VERIFYING, remove_left_scratch
 from backup_assets.restore.roles import restore_roles
 from backup_assets.restore.scratch import Scratch, scratch_server
+from backup_assets.restore.swap import side_name
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.manifest import Fingerprints, Manifest
@@ -104,6 +113,9 @@ def verify_set(
             with scratch_server(database, settings, manifest) as scratch:
                 scratch_major = scratch.major
                 log(f"restoring {chosen.id} on a scratch server of PostgreSQL {scratch.major}")
+                if not scratch.throw_away:
+                    with open_session(scratch.server, MAINTENANCE_DATABASE) as session:
+                        remove_left_scratch(session, started_at, log)
                 problems += _restore_on_trial(fetched, scratch, database, workdir, stages, content=content)
     except CheckFailed as error:
         problems.append(Problem(what=error.what, found=error.why))
@@ -139,15 +151,34 @@ def _read_everything(fetched: FetchedSet, settings: Settings, workdir: Path, tim
     dump = fetched.artifact("dump")
     read_whole_archive(reader_for(manifest, settings), fetched.paths["dump"], dump.format, workdir, timeout=timeout)
     if "globals" in fetched.paths:
-        path = fetched.paths["globals"]
-        require_complete_globals(path)
-        present = roles_in_globals(path.read_text(encoding="utf-8"))
-        if missing := sorted(set(manifest.server.roles) - present):
-            raise CheckFailed("the globals lack roles that the database needs", why=", ".join(missing))
+        require_roles(fetched)
     if "archive" in fetched.paths:
-        outcome = check_archive(fetched.paths["index"], fetched.paths["archive"], fetched.full_archive)
-        if not outcome.ok:
-            raise CheckFailed("the attachment archive does not match its index", why="; ".join(outcome.problems[:5]))
+        require_attachments(fetched)
+
+
+def require_roles(fetched: FetchedSet) -> None:
+    """Raise CheckFailed unless the globals are whole and have every role that the database needs."""
+    path = fetched.paths["globals"]
+    require_complete_globals(path)
+    present = roles_in_globals(read_globals(path))
+    if missing := sorted(set(fetched.backup_set.manifest.server.roles) - present):
+        raise CheckFailed("the globals lack roles that the database needs", why=", ".join(missing))
+
+
+def require_attachments(fetched: FetchedSet) -> None:
+    """Raise CheckFailed unless index and archives are those of this set and agree, every file's content included."""
+    manifest = fetched.backup_set.manifest
+    header, _ = read_index(fetched.paths["index"])
+    facts = manifest.attachments
+    if facts is None or (header.set_id, header.full_set) != (manifest.id, facts.full_set):
+        raise CheckFailed(
+            f"the attachment index of {manifest.id} is that of another set",
+            why=f"it is of {header.set_id} against the full archive of {header.full_set}",
+            remedy="use another set, or the same one from another store",
+        )
+    outcome = check_archive(fetched.paths["index"], fetched.paths["archive"], fetched.full_archive)
+    if not outcome.ok:
+        raise CheckFailed("the attachment archive does not match its index", why="; ".join(outcome.problems[:5]))
 
 
 def reader_for(manifest: Manifest, settings: Settings) -> Clients:
@@ -165,7 +196,8 @@ def _restore_on_trial(
     content: bool,
 ) -> list[Problem]:
     manifest = fetched.backup_set.manifest
-    name = f"backup_assets_scratch_{manifest.backup_id.run}"
+    # A name of its own: verifications of one set on a lasting server must not meet.
+    name = side_name(f"{SCRATCH_DATABASE}_{uuid.uuid4().hex[:8]}", VERIFYING, datetime.now(UTC))
     with open_session(scratch.server, "postgres") as session:
         if "globals" in fetched.paths:
             with stages("roles"):

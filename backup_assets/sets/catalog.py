@@ -163,6 +163,10 @@ class Catalog:
         """Return every manifest that can be read, without reading records."""
         return tuple(self._manifests[0].values())
 
+    def manifests_newest_first(self) -> list[Manifest]:
+        """Return every manifest that can be read, newest first, without reading records."""
+        return sorted(self._manifests[0].values(), key=lambda one: (one.snapshot.taken_at, one.id), reverse=True)
+
     def sets(self) -> list[BackupSet]:
         """Return every set whose manifest can be read, newest first by the moment that it shows."""
         return list(self._sets.values())

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from backup_assets.capture.attachments_tar import ArchiveReader, Member, end_of_archive, header, padding
-from backup_assets.capture.attachments_zstd import CompressedReader
+from backup_assets.compressed import CompressedReader
 from backup_assets.errors import CheckFailed
 
 FILE = Member(b"./file", "f", 0o644, 1000, 1000, 5, 1_700_000_000)

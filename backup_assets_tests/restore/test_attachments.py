@@ -23,7 +23,7 @@ from backup_assets_tests.capture.attachment_trees import (
     rewrite,
     trees,
 )
-from backup_assets_tests.restore.attachment_archives import put
+from backup_assets_tests.capture.attachment_archives import put
 
 
 @pytest.fixture

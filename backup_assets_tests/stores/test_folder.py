@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,6 +87,29 @@ def test_files_and_directories_are_private_whatever_the_umask(store: FolderStore
 
     for path in [store.root, *store.root.rglob("*")]:
         assert mode(path) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_content_is_private_already_while_it_is_written(store: FolderStore, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    old = os.umask(0)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            putting = pool.submit(store.put, KEY, pipe, sha256=sha256(noise(4 << 20)), size=4 << 20)
+            with pipe.open("wb", buffering=0) as writer:
+                writer.write(noise(4 << 20)[: 3 << 20])
+                modes = [mode(path) for path in store.path_of(KEY).parent.glob("*.partial")]
+                writer.write(noise(4 << 20)[3 << 20 :])
+            putting.result(timeout=60)
+    finally:
+        os.umask(old)
+
+    assert modes == [0o600]
+
+
+def test_a_wrong_source_is_told_apart_from_a_wrong_disk(store: FolderStore) -> None:
+    with pytest.raises(TransferDamaged, match="its source is not what was announced"):
+        store.put(KEY, b"content", sha256=sha256(b"CONTENT"), size=7)
 
 
 def test_what_is_no_object_is_not_listed(store: FolderStore, tmp_path: Path) -> None:

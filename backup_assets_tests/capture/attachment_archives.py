@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from backup_assets.capture.attachments_index import IndexEntry, IndexHeader, IndexWriter
 from backup_assets.capture.attachments_tar import Kind, Member, end_of_archive, header, padding
-from backup_assets.capture.attachments_zstd import CompressedFile
+from backup_assets.compressed import CompressedFile
 from backup_assets_tests.capture.attachment_trees import Sets
 
 Entries = Sequence[tuple[bytes, Kind, bytes]]  # path, kind, content of a file or target of a link

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from backup_assets import process
-from backup_assets.capture.attachments_zstd import CompressedFile, CompressedReader
+from backup_assets.compressed import CompressedFile, CompressedReader
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault
 
 CHUNK = 1 << 20
@@ -116,7 +116,7 @@ def test_a_disk_that_fills_up_is_an_error_and_never_a_hang(size: int) -> None:
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({max(5, size // 4)},) * 2)"
     script = (
         f"{limit}\nimport os, sys, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from pathlib import Path\nfrom backup_assets.capture.attachments_zstd import CompressedFile\n"
+        "from pathlib import Path\nfrom backup_assets.compressed import CompressedFile\n"
         "from backup_assets.errors import EnvironmentFault\n"
         f"file = CompressedFile(Path(sys.argv[1]), all_cores=True)\n"
         "try:\n"
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up_is_an_error_and_never_a_hang(size: int) -> None:
 A_DISK_THAT_RECOVERS = """
 import contextlib, os, resource, signal, sys
 from pathlib import Path
-from backup_assets.capture.attachments_zstd import CompressedFile
+from backup_assets.compressed import CompressedFile
 from backup_assets.errors import EnvironmentFault
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

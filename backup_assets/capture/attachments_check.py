@@ -10,7 +10,7 @@ from typing import Protocol
 
 from backup_assets.capture.attachments_index import IndexEntry, Where, escape, order_key, read_index
 from backup_assets.capture.attachments_tar import ArchiveReader, Member
-from backup_assets.capture.attachments_zstd import CompressedReader
+from backup_assets.compressed import CompressedReader
 from backup_assets.errors import CheckFailed
 
 MOST_PROBLEMS = 100

@@ -6,8 +6,8 @@ import pytest
 
 from backup_assets.errors import EnvironmentFault
 from backup_assets.restore.attachments import check_archive
+from backup_assets_tests.capture.attachment_archives import Entries, put
 from backup_assets_tests.capture.attachment_trees import Sets, plant, plant_odd_things, rewrite
-from backup_assets_tests.restore.attachment_archives import Entries, put
 
 
 @pytest.fixture

@@ -1,0 +1,176 @@
+"""Which commands does `backup-assets` have, and which arguments do they take?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from backup_assets import __version__
+
+_EPILOG = """\
+exit status: 0 done, 1 a check failed, 2 refused or wrong usage, 3 the environment is at fault, 130 interrupted.
+In a pipe, tables are tab-separated lines without a header; --json gives everything.
+Settings come from backup.yaml or the environment (docs/settings.md); without any, the embedded demo is used."""
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; what it parses has ``module`` and ``function`` of the command."""
+    top = argparse.ArgumentParser(
+        prog="backup-assets",
+        description="PostgreSQL backups that are proven by a real restore.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"backup-assets {__version__}")
+    top.add_argument("--database", metavar="NAME", help="one of the configured databases; default: the only one")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    _backup(commands)
+    _list(commands)
+    _show(commands)
+    _verify(commands)
+    _restore(commands)
+    _download(commands)
+    _sweep(commands)
+    _doctor(commands)
+    _demo(commands)
+    _dev(commands)
+    return top
+
+
+def _command(
+    commands: Commands[argparse.ArgumentParser], name: str, text: str, *, module: str, function: str, json: bool = True
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False,
+    )  # fmt: skip
+    # Without a default of its own, so that it may stand before the command as well.
+    command.add_argument("--database", metavar="NAME", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    if json:
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.set_defaults(module=module, function=function)
+    return command
+
+
+def _set(command: argparse.ArgumentParser, *, optional: bool = True) -> None:
+    command.add_argument(
+        "set",
+        metavar="ID",
+        nargs="?" if optional else None,  # type: ignore[arg-type]
+        default="latest",
+        help="an id, the beginning of one, or `latest`",
+    )
+
+
+def _backup(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "backup", "take a backup now and prove it", module="backup", function="backup")
+    command.add_argument("--label", metavar="TEXT", help="why it is taken, for example `before release 4.2`")
+    command.add_argument("--hold", metavar="REASON", help="keep it whatever the retention says")
+    command.add_argument("--hold-until", metavar="DATE", help="ISO date or time at which the hold ends")
+    command.add_argument(
+        "--content-hashes", choices=("always", "important", "never"), help="which tables' contents are hashed"
+    )
+    command.add_argument("--important-tables", action="store_true", help="the important tables only, a set of its own")
+    command.add_argument("--no-verify", action="store_true", help="do not restore it on trial")
+    command.add_argument("--verbose", action="store_true", help="show the log of Dagster")
+
+
+def _list(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "list", "list the backup sets, newest first", module="sets", function="list_sets")
+    command.add_argument("--all", action="store_true", help="those of every configured database")
+
+
+def _show(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "show", "show everything about a set, and how it is restored with stock programs",
+        module="sets", function="show",
+    )  # fmt: skip
+    _set(command)
+
+
+def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "verify", "prove that a set is good, and record it", module="verify", function="verify")
+    _set(command)
+    command.add_argument("--all", action="store_true", help="every set of the database")
+    command.add_argument(
+        "--level",
+        choices=("stored", "readable", "restored"),
+        default="restored",
+        help="how deep: checksums, read to the end, or restored and compared (default)",
+    )
+    command.add_argument(
+        "--content", action=argparse.BooleanOptionalAction, default=True, help="compare content hashes too (default)"
+    )
+
+
+def _restore(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "restore", "restore a set; only with RESTORE_CONFIRM=1, else what would happen is shown",
+        module="restore", function="restore",
+    )  # fmt: skip
+    _set(command)
+    command.add_argument("--at", metavar="TIME", help="the newest set that shows this time or an earlier one")
+    command.add_argument("--into", metavar="NAME", help="restore into another database; the live one stays")
+    command.add_argument("--to-host", metavar="HOST", help="another server (address, or directory of its socket)")
+    command.add_argument("--to-port", metavar="PORT", type=int, help="its port; default: 5432")
+    command.add_argument("--to-user", metavar="USER", help="its superuser; default: postgres")
+    command.add_argument("--to-password-env", metavar="VAR", help="name of the variable that holds the password")
+    command.add_argument("--attachments-to", metavar="DIR", type=Path, help="restore the attachments here")
+    command.add_argument("--without-attachments", action="store_true", help="the database only")
+    command.add_argument("--without-roles", action="store_true", help="do not create missing roles")
+    command.add_argument(
+        "--table", metavar="SCHEMA.TABLE", nargs="+", action="extend", default=[], help="rows of these tables only"
+    )
+    command.add_argument(
+        "--schema", metavar="NAME", nargs="+", action="extend", default=[], help="rows of these schemas only"
+    )
+    command.add_argument("--drop-old", action="store_true", help="remove what was replaced instead of keeping it")
+    command.add_argument("--jobs", metavar="N", type=int, default=2, help="parallel jobs (default: 2)")
+    files = command.add_argument_group("files that lie anywhere (trusted ones only: a dump can run anything)")
+    files.add_argument("--file", metavar="PATH", type=Path, help="the dump; or BACKUP_FILE")
+    files.add_argument("--globals-file", metavar="PATH", type=Path, help="the roles; or BACKUP_GLOBALS_FILE")
+    files.add_argument("--assets-file", metavar="PATH", type=Path, help="the attachments; or BACKUP_ASSETS_FILE")
+
+
+def _download(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "download", "copy a set out of its store, proven, with everything that it needs",
+        module="sets", function="download",
+    )  # fmt: skip
+    _set(command, optional=False)
+    command.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="parent of the new directory `ID`")
+
+
+def _sweep(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "sweep", "show what interrupted backups have left behind", module="sets", function="sweep"
+    )
+    command.add_argument("--apply", action="store_true", help="remove it")
+
+
+def _doctor(commands: Commands[argparse.ArgumentParser]) -> None:
+    _command(commands, "doctor", "check everything that a backup needs", module="doctor", function="doctor")
+
+
+def _demo(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "demo", "see it all at work on a sample ERP with a server of its own",
+        module="demo", function="demo", json=False,
+    )  # fmt: skip
+    command.add_argument("--size", choices=("small", "medium", "large"), help="default: what is there, else small")
+    command.add_argument("--keep-going", action="store_true", help="go on after a step that fails")
+    _command(
+        commands, "stop-demo", "stop the demo's server; nothing is removed",
+        module="demo", function="stop_demo", json=False,
+    )  # fmt: skip
+
+
+def _dev(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "dev", "open the Dagster UI with schedules and sensors",
+        module="dev", function="dev", json=False,
+    )  # fmt: skip
+    command.add_argument("--port", type=int, default=3000, help="default: 3000")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; the UI has no password")

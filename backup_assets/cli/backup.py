@@ -1,0 +1,221 @@
+"""How is a backup taken by hand, as the same Dagster job that the schedule runs?"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from argparse import Namespace
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import dagster as dg
+from dagster import DagsterInstance
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from backup_assets.capture.assets import CaptureConfig, ContentHashes, hold_from
+from backup_assets.capture.automation import slots_of
+from backup_assets.cli.context import Context, context_of
+from backup_assets.cli.output import Column, heading, say_facts, say_json, say_table, tell, tell_error
+from backup_assets.cli.progress_bar import progress_bar
+from backup_assets.errors import BackupError, EnvironmentFault, Refused
+from backup_assets.faults import RAISED
+from backup_assets.instance import dagster_instance
+from backup_assets.progress import human_bytes
+from backup_assets.sets.backup_id import BackupId
+from backup_assets.sets.backup_set import BackupSet
+
+CHECK_FAILED = 1
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What a backup by hand asks for."""
+
+    label: str | None = None
+    hold: str | None = None
+    hold_until: str | None = None
+    content_hashes: Literal["always", "important", "never"] | None = None
+    important_tables: bool = False
+    verify: bool = True
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the run."""
+
+    name: str
+    passed: bool
+    summary: str
+
+
+@dataclass(frozen=True)
+class BackupDone:
+    """How the run ended: its set, if one was committed, the checks, and what was raised."""
+
+    run_id: str
+    taken: BackupSet | None
+    checks: tuple[Check, ...]
+    errors: tuple[BackupError, ...]
+    seconds: float
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 only for a committed set all of whose checks passed."""
+        if self.errors:
+            return self.errors[0].exit_code
+        return 0 if all(check.passed for check in self.checks) else CHECK_FAILED
+
+
+def run_backup(context: Context, request: BackupRequest, instance: DagsterInstance) -> BackupDone:
+    """Run the database's backup job in this process, recorded in ``instance``, and return how it ended.
+
+    Raises Refused before anything runs when the request makes no sense. What fails in the run is in the result.
+    """
+    hold_from(request.hold, request.hold_until)  # said now, not after a run was made
+    name = context.database.name
+    if request.important_tables and not context.database.important_tables:
+        raise Refused(
+            f"{name} has no important tables",
+            remedy="set IMPORTANT_TABLES, or important_tables in backup.yaml, or leave out --important-tables",
+        )
+    now = datetime.now(UTC)
+    slots = slots_of(context.database, context.settings, now)
+    op, slots = (f"{name}_important_tables", slots.weekly) if request.important_tables else (f"{name}_capture", slots)
+    job = _job(context, now, f"{name}_important_tables_job" if request.important_tables else f"{name}_backup_job")
+    if not request.verify:
+        job = _without_trial_restore(job)
+    hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
+    config = CaptureConfig(
+        label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes
+    )
+    begun = time.monotonic()
+    raised: list[BackupError] = []
+    token = RAISED.set(raised)
+    try:
+        result = job.execute_in_process(
+            run_config=dg.RunConfig(ops={op: config}, loggers=_loggers(request.verbose)),
+            instance=instance,
+            partition_key=slots.current_key(now),
+            tags={"backup_assets/by": "command line"},
+            raise_on_error=False,
+        )
+    except DagsterExecutionInterruptedError:  # Dagster's own name for Ctrl-C while a step runs
+        raise KeyboardInterrupt from None
+    finally:
+        RAISED.reset(token)
+    return _done(context, result, tuple(raised), time.monotonic() - begun)
+
+
+def _job(context: Context, now: datetime, name: str) -> dg.JobDefinition:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # of partitioned checks; the tests run with this release
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        from backup_assets.definitions import database_definitions
+
+        return database_definitions(context.database, context.settings, now).resolve_job_def(name)
+
+
+def _without_trial_restore(job: dg.JobDefinition) -> dg.JobDefinition:
+    layer = job.asset_layer
+    return job.get_subset(
+        asset_selection=set(layer.selected_asset_keys),
+        asset_check_selection={key for key in layer.asset_graph.asset_check_keys if key.name != "restored"},
+    )
+
+
+def _loggers(verbose: bool) -> dict[str, Any]:  # noqa: FBT001 - a flag of the user's
+    logging.getLogger("dagster").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
+    return {"console": {"config": {"log_level": "DEBUG" if verbose else "CRITICAL"}}}
+
+
+def _done(
+    context: Context, result: dg.ExecuteInProcessResult, errors: tuple[BackupError, ...], seconds: float
+) -> BackupDone:
+    checks = tuple(
+        Check(evaluation.check_name, evaluation.passed, evaluation.description or "")
+        for evaluation in result.get_asset_check_evaluations()
+    )
+    run = BackupId.make("2000-01-01", datetime.now(UTC), result.run_id).run
+    taken = next((one for one in context.catalog().sets() if one.manifest.backup_id.run == run), None)
+    if not errors and (not result.success or taken is None or taken.faults):
+        errors = (_unexpected(result, taken),)
+    return BackupDone(result.run_id, taken, checks, errors, seconds)
+
+
+def _unexpected(result: dg.ExecuteInProcessResult, taken: BackupSet | None) -> EnvironmentFault:
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    why = next((failure.message.strip() for failure in failures if failure is not None), "")
+    if not why:
+        why = "; ".join(taken.faults) if taken is not None else "no manifest was written"
+    return EnvironmentFault(
+        f"the run {result.run_id} did not end as it should",
+        why=why,
+        remedy="run it again with --verbose, or look at it in the UI: `backup-assets dev`",
+    )
+
+
+def backup(arguments: Namespace) -> int:
+    """Take a backup; status 0 only when the set is committed and every check has passed."""
+    context = context_of(arguments)
+    request = BackupRequest(
+        label=arguments.label,
+        hold=arguments.hold,
+        hold_until=arguments.hold_until,
+        content_hashes=arguments.content_hashes,
+        important_tables=arguments.important_tables,
+        verify=not arguments.no_verify,
+        verbose=arguments.verbose,
+    )
+    with dagster_instance() as instance, progress_bar():
+        done = run_backup(context, request, instance)
+    if arguments.json:
+        say_json(_as_json(done))
+    else:
+        say_backup(done)
+    for error in done.errors:
+        tell_error(error)
+    if done.status and not done.errors:
+        tell("error: the set is stored, and a check of it failed")
+    return done.status
+
+
+def say_backup(done: BackupDone) -> None:
+    """Print a backup: its set and its checks."""
+    if done.taken is not None:
+        manifest = done.taken.manifest
+        facts = [
+            ("set", done.taken.id),
+            ("slot", manifest.slot),
+            ("size", human_bytes(manifest.size_bytes)),
+            ("rows", f"{manifest.fingerprints.total_rows} in {len(manifest.fingerprints.tables)} tables"),
+        ]
+        if manifest.attachments is not None:
+            a = manifest.attachments
+            facts.append(("attachments", f"{a.files} files, {a.mode} archive with {a.archived_files} of them"))
+        facts.append(("seconds", f"{done.seconds:.1f}"))
+        say_facts(facts)
+        for warning in manifest.warnings:
+            tell(f"warning: {warning}")
+    if done.checks:
+        heading("checks")
+        say_table(
+            (Column("check"), Column("outcome"), Column("summary", wide=True)),
+            [(check.name, "ok" if check.passed else "fail", check.summary) for check in done.checks],
+        )
+
+
+def _as_json(done: BackupDone) -> dict[str, Any]:
+    manifest = done.taken.manifest if done.taken else None
+    return {
+        "run_id": done.run_id,
+        "set": manifest.id if manifest else None,
+        "slot": manifest.slot if manifest else None,
+        "size_bytes": manifest.size_bytes if manifest else None,
+        "rows": manifest.fingerprints.total_rows if manifest else None,
+        "checks": [{"name": c.name, "passed": c.passed, "summary": c.summary} for c in done.checks],
+        "errors": [{"what": e.what, "why": e.why, "next": e.remedy} for e in done.errors],
+        "seconds": round(done.seconds, 3),
+    }

@@ -1,0 +1,34 @@
+"""How is the Dagster UI started with the same history as the command line's?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from backup_assets.errors import EnvironmentFault
+from backup_assets.instance import VARIABLE, dagster_home
+from backup_assets.settings import load_settings
+
+WORKSPACE = "workspace.yaml"
+
+
+def dev_command(host: str, port: int) -> list[str]:
+    """Return the argument list: the workspace file of the current directory, or the installed package."""
+    what = ["-w", WORKSPACE] if Path(WORKSPACE).is_file() else ["-m", "backup_assets.definitions"]
+    program = Path(sys.executable).with_name("dagster")
+    return [str(program), "dev", *what, "--host", host, "--port", str(port)]
+
+
+def dev(arguments: Namespace) -> int:
+    """Become `dagster dev`."""
+    load_settings()  # said here in three lines, and not in a traceback of Dagster's
+    argv = dev_command(arguments.host, arguments.port)
+    environment = {**os.environ, VARIABLE: str(dagster_home())}
+    try:
+        os.execve(argv[0], argv, environment)  # noqa: S606 - an argument list, no shell
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{argv[0]} cannot be started", why=str(error), remedy="install dagster and dagster-webserver again"
+        ) from error

@@ -1,0 +1,276 @@
+"""What is in the local store: list, show, download, sweep."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from backup_assets.cli.context import Context, context_of
+from backup_assets.cli.output import (
+    Column,
+    age,
+    heading,
+    local_time,
+    say,
+    say_facts,
+    say_json,
+    say_table,
+    tell,
+)
+from backup_assets.progress import human_bytes
+from backup_assets.sets.backup_set import BackupSet, Damage
+from backup_assets.sets.records import Record, RestoreRecord, VerificationRecord
+
+DAMAGED = 1
+LISTED = (
+    Column("set"),
+    Column("slot"),
+    Column("taken"),
+    Column("kind"),
+    Column("state"),
+    Column("size", number=True),
+    Column("rows", number=True),
+    Column("verified"),
+    Column("hold", wide=True),
+    Column("label", wide=True),
+)
+
+
+def list_sets(arguments: Namespace) -> int:
+    """List the sets of one database, or of all; damaged manifests are lines too and make the status 1."""
+    if arguments.all and arguments.database is None:
+        from backup_assets.settings import load_settings
+
+        settings = load_settings()
+        contexts = [Context(settings, database) for database in settings.databases]
+    else:
+        contexts = [context_of(arguments)]
+    now = datetime.now(UTC)
+    listed: list[dict[str, Any]] = []
+    damages: list[Damage] = []
+    for context in contexts:
+        catalog = context.catalog()
+        damages += catalog.problems
+        listed += [_line(context, one, now) for one in catalog.sets()]
+        listed += [_damaged_line(context, damage) for damage in catalog.problems if damage.kind == "manifest"]
+    if arguments.json:
+        say_json(listed)
+    else:
+        say_table(LISTED, [_row(line, now) for line in listed])
+        if not listed:
+            tell(f"no backup set yet in {', '.join(context.store.describe() for context in contexts[:1])}: "
+                 "take one with `backup-assets backup`")  # fmt: skip
+    for damage in damages:
+        tell(f"damaged: {damage.text}")
+    return DAMAGED if damages else 0
+
+
+def _line(context: Context, one: BackupSet, now: datetime) -> dict[str, Any]:
+    manifest, proof, hold = one.manifest, one.verified, one.hold_at(now)
+    failed = one.verifications[-1] if one.verifications and not one.verifications[-1].passed else None
+    return {
+        "id": one.id,
+        "database": context.database.name,
+        "slot": manifest.slot,
+        "taken_at": one.taken_at,
+        "kind": manifest.kind,
+        "state": one.state,
+        "faults": list(one.faults),
+        "size_bytes": manifest.size_bytes,
+        "rows": manifest.fingerprints.total_rows,
+        "verified": None if proof is None else {"level": proof.level, "at": proof.at, "content": proof.content},
+        "failed": None if failed is None else {"level": failed.level, "at": failed.at},
+        "hold": None if hold is None else hold.reason,
+        "label": manifest.label,
+    }
+
+
+def _damaged_line(context: Context, damage: Damage) -> dict[str, Any]:
+    nothing = ("slot", "taken_at", "kind", "size_bytes", "rows", "verified", "failed", "hold", "label")
+    return {
+        "id": damage.set_id,
+        "database": context.database.name,
+        "state": "damaged",
+        "faults": [damage.text],
+        **dict.fromkeys(nothing),
+    }
+
+
+def _row(line: dict[str, Any], now: datetime) -> list[str]:
+    verified = "-"
+    if line["failed"]:
+        verified = f"FAILED {age(line['failed']['at'], now)} ago"
+    elif line["verified"]:
+        verified = f"{line['verified']['level']} {age(line['verified']['at'], now)} ago"
+    return [
+        line["id"],
+        line["slot"] or "-",
+        local_time(line["taken_at"]) if line["taken_at"] else "-",
+        line["kind"] or "-",
+        line["state"],
+        "-" if line["size_bytes"] is None else human_bytes(line["size_bytes"]),
+        "-" if line["rows"] is None else str(line["rows"]),
+        verified,
+        line["hold"] or "-",
+        line["label"] or "-",
+    ]
+
+
+def show(arguments: Namespace) -> int:
+    """Show one set with its files, tables, records and stock commands; status 1 when it is not complete."""
+    context = context_of(arguments)
+    catalog = context.catalog()
+    one = catalog.resolve(arguments.set, complete_only=False)
+    paths = {a.role: context.store.path_of(context.place.key(a.name)) for a in one.manifest.artifacts}
+    script = _script(context, one, paths)
+    damaged = bool(one.faults or one.damaged_records)
+    if arguments.json:
+        say_json(
+            {
+                **_line(context, one, datetime.now(UTC)),
+                "manifest": one.manifest.model_dump(mode="json"),
+                "paths": {role: str(path) for role, path in paths.items()},
+                "records": [record.model_dump(mode="json") for record in one.records],
+                "damaged_records": [damage.text for damage in one.damaged_records],
+                "stock_commands": script,
+            }
+        )
+        return DAMAGED if damaged else 0
+    _say_set(one)
+    _say_files(one, paths)
+    heading("tables")
+    say_table(
+        (Column("table"), Column("rows", number=True), Column("content hash", number=True)),
+        [(f"{t.table_schema}.{t.name}", str(t.rows), t.content_hash or "-") for t in one.manifest.fingerprints.tables],
+    )
+    if one.manifest.fingerprints.integrity:
+        heading("integrity queries")
+        say_table(
+            (Column("query"), Column("result", wide=True)),
+            [(r.name, "; ".join(", ".join(v or "NULL" for v in row) for row in r.rows[:5]) or "no rows")
+             for r in one.manifest.fingerprints.integrity],
+        )  # fmt: skip
+    if one.records or one.damaged_records:
+        heading("records")
+        rows = [(record.kind, local_time(record.at), _told(record)) for record in one.records]
+        rows += [(damage.kind, "-", f"DAMAGED: {damage.text}") for damage in one.damaged_records]
+        say_table((Column("record"), Column("when"), Column("what", wide=True)), rows)
+    heading("restore with stock programs alone (PGHOST, PGPORT, PGUSER name the server)")
+    say(script.rstrip())
+    return DAMAGED if damaged else 0
+
+
+def _script(context: Context, one: BackupSet, paths: dict[str, Path]) -> str:
+    from backup_assets.restore.stock_commands import as_text, stock_commands
+
+    facts = one.manifest.attachments
+    full: Path | None = None
+    if facts is not None and facts.full_set != one.id:
+        owner = context.catalog().find(facts.full_set)
+        archive = owner.manifest.artifact("archive") if owner else None
+        name = archive.name if archive else f"assets/{facts.full_set}.tar.zst"
+        full = context.store.path_of(context.place.key(name))
+    return as_text(stock_commands(one.manifest, paths, full))
+
+
+def _say_set(one: BackupSet) -> None:
+    manifest, hold, proof = one.manifest, one.hold_at(datetime.now(UTC)), one.verified
+    facts = [
+        ("set", one.id),
+        ("database", f"{manifest.source_database} ({manifest.database}, {manifest.env}, {manifest.tier})"),
+        ("kind", manifest.kind),
+        ("slot", manifest.slot),
+        ("taken", local_time(one.taken_at)),
+        ("state", one.state + "".join(f"; {fault}" for fault in one.faults)),
+        ("verified", f"{proof.level}, {local_time(proof.at)}" if proof else "-"),
+        ("size", f"{human_bytes(manifest.size_bytes)} ({manifest.size_bytes} bytes)"),
+        ("rows", f"{manifest.fingerprints.total_rows} in {len(manifest.fingerprints.tables)} tables"),
+        ("server", f"PostgreSQL {manifest.server.version}, {human_bytes(manifest.server.database_bytes)} on disk"),
+        ("dumped by", f"pg_dump {manifest.client.version} from {manifest.client.directory}"),
+        ("snapshot", f"LSN {manifest.snapshot.lsn}"),
+        ("schema version", manifest.schema_version or "-"),
+        ("needs", ", ".join(sorted(manifest.needs)) or "nothing else"),
+        ("hold", f"{hold.reason}{f', until {local_time(hold.until)}' if hold.until else ''}" if hold else "-"),
+        ("label", manifest.label or "-"),
+        ("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in manifest.durations.items())),
+    ]
+    if manifest.attachments is not None:
+        a = manifest.attachments
+        facts.append(
+            ("attachments", f"{a.files} files, {human_bytes(a.bytes)}; {a.mode} archive with {a.archived_files} of them")
+        )
+    facts += [("warning", warning) for warning in manifest.warnings]
+    say_facts(facts)
+
+
+def _say_files(one: BackupSet, paths: dict[str, Path]) -> None:
+    heading("files")
+    say_table(
+        (Column("file"), Column("bytes", number=True), Column("SHA-256"), Column("path", wide=True)),
+        [(a.role, str(a.size_bytes), a.sha256, str(paths[a.role])) for a in one.manifest.artifacts],
+    )
+
+
+def _told(record: Record) -> str:
+    if isinstance(record, VerificationRecord):
+        content = ", content compared" if record.content else ""
+        outcome = "passed" if record.passed else "FAILED: " + _problems(record)
+        return f"{record.level} in {record.store}{content}: {outcome} ({sum(record.durations.values()):.1f} s)"
+    if isinstance(record, RestoreRecord):
+        outcome = "done" if record.passed else "FAILED: " + _problems(record)
+        kept = f", old one kept as {record.kept_old_database}" if record.kept_old_database else ""
+        return f"into {record.database} at {record.target}{kept}: {outcome} ({sum(record.stages.values()):.1f} s)"
+    return record.reason
+
+
+def _problems(record: VerificationRecord | RestoreRecord) -> str:
+    return "; ".join(
+        problem.what + (f" ({problem.expected} expected, {problem.found} found)" if problem.expected else
+                        f" ({problem.found})" if problem.found else "")
+        for problem in record.problems[:5]
+    )  # fmt: skip
+
+
+def download(arguments: Namespace) -> int:
+    """Copy a set and all that it needs into a directory."""
+    from backup_assets.cli.progress_bar import progress_bar
+    from backup_assets.restore.download import download_set
+
+    context = context_of(arguments)
+    catalog = context.catalog()
+    chosen = catalog.resolve(arguments.set)
+    tell_passed_over(arguments.set, catalog.passed_over(chosen))
+    with progress_bar() as progress:
+        result = download_set(context.store, context.place, chosen, arguments.to.absolute(), progress=progress)
+    if arguments.json:
+        say_json({"directory": result.directory, "files": result.files, "bytes": result.bytes})
+    else:
+        say_facts([("directory", str(result.directory)), ("bytes", str(result.bytes)), ("files", str(len(result.files)))])
+        tell(f"README.txt there says how it is restored with stock programs; every file equals its SHA-256")
+    return 0
+
+
+def tell_passed_over(selector: str, sentences: Sequence[str]) -> None:
+    """Warn of newer sets that could not be chosen for `latest`."""
+    if selector == "latest":
+        for sentence in sentences:
+            tell(f"warning: {sentence}")
+
+
+def sweep(arguments: Namespace) -> int:
+    """Show, or with --apply remove, what no set needs."""
+    context = context_of(arguments)
+    swept = context.store.sweep(datetime.now(UTC), dry_run=not arguments.apply)
+    if arguments.json:
+        say_json([{"key": s.key, "size_bytes": s.size, "reason": s.reason, "removed": arguments.apply} for s in swept])
+        return 0
+    say_table(
+        (Column("file", wide=True), Column("size", number=True), Column("reason", wide=True)),
+        [(s.key, human_bytes(s.size), s.reason) for s in swept],
+    )
+    done = "removed" if arguments.apply else "would be removed; run it again with --apply"
+    tell(f"{len(swept)} leftovers, {human_bytes(sum(s.size for s in swept))}: {done}" if swept else "nothing is left over")
+    return 0

@@ -1,0 +1,120 @@
+"""How does a set come out of its store into a directory that explains itself?"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
+from backup_assets.files import CHUNK_BYTES, make_private_directory, partial_file, sha256_of, write_durably
+from backup_assets.progress import Progress
+from backup_assets.restore.fetch import needed_artifacts
+from backup_assets.restore.stock_commands import as_text, stock_commands
+from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.manifest import Artifact
+from backup_assets.sets.place import Place
+from backup_assets.stores.contract import Store
+
+README = "README.txt"
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """The directory, the files in it, and how many bytes they have together."""
+
+    directory: Path
+    files: tuple[Path, ...]
+    bytes: int
+
+
+def download_set(
+    store: Store, place: Place, chosen: BackupSet, parent: Path, *, progress: Progress | None = None
+) -> Downloaded:
+    """Copy every file that a restore of ``chosen`` takes into ``parent``/<id>, with its manifest and a README.txt.
+
+    Each file gets its name only when its size and SHA-256 are those of the manifest; one that is there already and is
+    the same stays. Raises CheckFailed for a damaged file, Refused when a file of the same name has other content,
+    EnvironmentFault when the directory cannot be written.
+    """
+    target = parent / chosen.id
+    paths: dict[str, Path] = {}
+    full: Path | None = None
+    size = 0
+    try:
+        make_private_directory(target)
+        for owner, artifact in needed_artifacts(Catalog(store, place), chosen):
+            path = target / artifact.name.rpartition("/")[2]
+            _copy(store, place.key(artifact.name), artifact, path, progress)
+            size += artifact.size_bytes
+            if owner == chosen.id:
+                paths[artifact.role] = path
+            else:
+                full = path
+        manifest = target / f"{chosen.id}.manifest.json"
+        _write(manifest, chosen.manifest.to_json())
+        readme = target / README
+        readme.unlink(missing_ok=True)
+        write_durably(readme, _readme(chosen, {role: path.name for role, path in paths.items()}, full).encode())
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the set cannot be written to {target}",
+            why=f"{error.strerror or error}",
+            remedy="free space there, correct the permissions, or name another directory with --to",
+        ) from error
+    files = (*paths.values(), *((full,) if full else ()), manifest, readme)
+    return Downloaded(target, files, size)
+
+
+def _copy(store: Store, key: str, artifact: Artifact, path: Path, progress: Progress | None) -> None:
+    if path.exists():
+        _require_same(path, artifact.sha256)
+        return
+    digest, size = hashlib.sha256(), 0
+    with store.open(key) as source, partial_file(path) as handle:
+        while chunk := source.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            handle.write(chunk)
+            if progress is not None:
+                progress(path.name, size, artifact.size_bytes)
+        if (size, digest.hexdigest()) != (artifact.size_bytes, artifact.sha256):  # raised here, no file remains
+            raise CheckFailed(
+                f"{artifact.name} is damaged in {store.describe()}",
+                why=f"{size} bytes with SHA-256 {digest.hexdigest()} were read, the manifest says "
+                f"{artifact.size_bytes} and {artifact.sha256}",
+                remedy="use another set, or the same one from another store",
+            )
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.exists():
+        _require_same(path, hashlib.sha256(content).hexdigest())
+        return
+    write_durably(path, content)
+
+
+def _require_same(path: Path, sha256: str) -> None:
+    if sha256_of(path) != sha256:
+        raise Refused(
+            f"{path} exists with other content",
+            why="nothing is ever overwritten",
+            remedy="move it away, or name another directory with --to",
+        )
+
+
+def _readme(chosen: BackupSet, names: dict[str, str], full: Path | None) -> str:
+    manifest = chosen.manifest
+    steps = stock_commands(manifest, names, full.name if full else None)
+    return (
+        f"# Backup set {chosen.id} of database {manifest.source_database} ({manifest.env}), as it was at\n"
+        f"# {chosen.taken_at.isoformat()}, PostgreSQL {manifest.server.version}, dumped by pg_dump "
+        f"{manifest.client.version}.\n"
+        f"# {manifest.fingerprints.total_rows} rows in {len(manifest.fingerprints.tables)} tables. The files are not "
+        "encrypted: keep them private.\n"
+        "#\n"
+        "# To restore without any other program than PostgreSQL's own (and zstd, GNU tar, awk), in this directory.\n"
+        "# PGHOST, PGPORT and PGUSER (a superuser) name the server; use pg_restore of the same version as pg_dump's.\n\n"
+        + as_text(steps)
+    )
