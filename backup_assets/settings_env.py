@@ -90,6 +90,14 @@ VARIABLES = (
     ),
     Variable("CONTENT_HASHES", "databases.*.dump.content_hashes", "`always`, `important` or `never`."),
     Variable("DUMP_JOBS", "databases.*.dump.jobs", "Jobs of a directory-format dump; unset: by size."),
+    Variable(
+        "SCRATCH_HOST",
+        "databases.*.verification.scratch.host",
+        "Server for trial restores, where a throw-away local cluster will not do.",
+    ),
+    Variable("SCRATCH_PORT", "databases.*.verification.scratch.port", "Its TCP port."),
+    Variable("SCRATCH_USER", "databases.*.verification.scratch.user", "A superuser there."),
+    Variable("SCRATCH_PASSWORD", "databases.*.verification.scratch.password", "Its password.", secret=True),
     Variable("BACKUP_DEMO_HOME", "", "Home of the embedded demo; `var/demo` unless set."),
 )
 BY_NAME = {variable.name: variable for variable in VARIABLES}
@@ -216,6 +224,11 @@ def _combinations(given: Mapping[str, str]) -> list[tuple[str, str]]:
         found.append(("DB_CONTAINER", "not together with DB_HOST: the server is reached inside its container"))
     if "DB_CONTAINER_ENGINE" in given and "DB_CONTAINER" not in given:
         found.append(("DB_CONTAINER_ENGINE", "only together with DB_CONTAINER"))
+    found += [
+        (name, "only together with SCRATCH_HOST")
+        for name in ("SCRATCH_PORT", "SCRATCH_USER", "SCRATCH_PASSWORD")
+        if name in given and "SCRATCH_HOST" not in given
+    ]
     provider = given.get("PDF_PROVIDER")
     if provider == "local" and "ASSET_DIR" not in given:
         found.append(("ASSET_DIR", "missing; PDF_PROVIDER=local says that attachments lie in a folder"))

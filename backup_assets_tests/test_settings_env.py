@@ -48,6 +48,10 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "INTEGRITY_SQL": "check.sql",
         "CONTENT_HASHES": "important",
         "DUMP_JOBS": "3",
+        "SCRATCH_HOST": "scratch",
+        "SCRATCH_PORT": "7432",
+        "SCRATCH_USER": "prover",
+        "SCRATCH_PASSWORD": "hunter3",
     }
     not_in_this_one = {"BACKUP_CONFIG", "BACKUP_DEMO_HOME", "DB_CONTAINER", "DB_CONTAINER_ENGINE"}
     assert {*variables, *not_in_this_one} == {*BY_NAME}
@@ -85,6 +89,9 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                         ],
                     },
                     "dump": {"content_hashes": "important", "jobs": 3},
+                    "verification": {
+                        "scratch": {"host": "scratch", "port": 7432, "user": "prover", "password": "hunter3"}
+                    },
                     "prefix": "erp4-main",
                 }
             ],
@@ -152,6 +159,7 @@ def test_every_wrong_variable_is_named(tmp_path: Path) -> None:
         ({"DB_HOST": "db"}, "DB_NAME: missing"),
         ({"DB_NAME": "x", "DB_HOST": "db", "DB_CONTAINER": "pg"}, "DB_CONTAINER: not together with DB_HOST"),
         ({"DB_NAME": "x", "DB_CONTAINER_ENGINE": "podman"}, "DB_CONTAINER_ENGINE: only together with DB_CONTAINER"),
+        ({"DB_NAME": "x", "SCRATCH_PORT": "7432"}, "SCRATCH_PORT: only together with SCRATCH_HOST"),
         ({"DB_NAME": "x", "PDF_PROVIDER": "local"}, "ASSET_DIR: missing"),
         ({"DB_NAME": "x", "PDF_PROVIDER": "s3", "ASSET_DIR": "."}, "ASSET_DIR: only with PDF_PROVIDER=local"),
         ({"DB_NAME": "x", "PDF_PROVIDER": "Locl"}, "PDF_PROVIDER: found 'Locl'; did you mean local?"),

@@ -141,6 +141,8 @@ def take_fingerprints(
     ``hashed``: the tables whose content is hashed, None for all. ``everything`` adds sequences and large objects.
     ``queries`` are run with ``path`` as their search path.
     """
+    # Values such as regclass are written with their schema unless it is in the path, which roles and databases set.
+    session.execute("SET search_path = pg_catalog")
     fingerprints = [_table(session, table, hashed is None or table in hashed) for table in tables]
     return Fingerprints(
         tables=tuple(fingerprints),

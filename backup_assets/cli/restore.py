@@ -57,7 +57,7 @@ def restore(arguments: Namespace) -> int:
 
 
 def _from_files(context: Context, request: RestoreRequest, files: NamedFiles) -> Restore:
-    opened = open_named_files(files, context.database, context.settings, context.catalog())
+    opened = open_named_files(files, context.database, context.settings)
     tell(opened.note)
     if files.assets is None:
         request = replace(request, with_attachments=False)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -110,7 +110,9 @@ class _Direct:
             raise _statement_fault(error, statement, self._place) from None
 
     def interrupt(self) -> None:
-        self._connection.cancel_safe(timeout=CONNECT_TIMEOUT_SECONDS)
+        # Where the server cannot be reached any more, the other thread meets that error by itself.
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=CONNECT_TIMEOUT_SECONDS)
 
 
 def _statement_fault(error: psycopg.Error, statement: str, place: str) -> EnvironmentFault:

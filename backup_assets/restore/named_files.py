@@ -13,6 +13,7 @@ from backup_assets.capture.attachments_index import IndexHeader, read_index
 from backup_assets.compressed import CompressedReader
 from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import sha256_of
+from backup_assets.local import local_store, place_of
 from backup_assets.restore.fetch import FetchedSet
 from backup_assets.sets.backup_id import BackupId, id_in_name
 from backup_assets.sets.backup_set import BackupSet
@@ -59,13 +60,11 @@ class OpenedFiles:
     note: str
 
 
-def open_named_files(
-    files: NamedFiles, database: DatabaseSettings, settings: Settings, catalog: Catalog
-) -> OpenedFiles:
+def open_named_files(files: NamedFiles, database: DatabaseSettings, settings: Settings) -> OpenedFiles:
     """Return the named files, each read to its end, compared with their manifest when one is found.
 
     The manifest is looked for by the id in the dump's name: beside it, in a ``meta`` folder next to its own, and in
-    ``catalog``. Raises CheckFailed when a file is not what the manifest says, Refused when the files are not of one
+    the local store. Raises CheckFailed when a file is not what the manifest says, Refused when the files are not of one
     generation or are none that can be restored, EnvironmentFault when one cannot be read.
     """
     for path in (files.dump, files.globals, files.assets):
@@ -74,16 +73,18 @@ def open_named_files(
     paths = {"dump": files.dump}
     if files.globals is not None:
         paths["globals"] = files.globals
+    store, place = local_store(settings), place_of(database, settings)
+    stored = store.path_of(place.key("assets/x")).parent
     full: Path | None = None
     header: IndexHeader | None = None
     if files.assets is not None:
         paths["archive"] = files.assets
-        paths["index"] = _index_of(files.assets, catalog)
+        paths["index"] = _index_of(files.assets, stored)
         header, _ = read_index(paths["index"])
         if header.full_set != header.set_id:
-            full = _beside(files.assets, f"{header.full_set}{ARCHIVE_SUFFIX}", catalog)
+            full = _beside(files.assets, f"{header.full_set}{ARCHIVE_SUFFIX}", stored)
     set_id = _one_generation(files, header)
-    manifest = _manifest_of(set_id, files.dump, catalog) if set_id else None
+    manifest = _manifest_of(set_id, files.dump, Catalog(store, place)) if set_id else None
     if manifest is not None:
         _require_equal(manifest, paths)
         note = f"compared: every file equals the manifest of the set {manifest.id}"
@@ -93,24 +94,21 @@ def open_named_files(
     return OpenedFiles(FetchedSet(BackupSet(made_up), paths, full), False, note)
 
 
-def _index_of(archive: Path, catalog: Catalog) -> Path:
+def _index_of(archive: Path, stored: Path) -> Path:
     if not archive.name.endswith(ARCHIVE_SUFFIX):
         raise Refused(
             f"{archive} is no attachment archive of a set",
             why=f"those are named <id>{ARCHIVE_SUFFIX}",
             remedy="restore without it, and unpack it with tar",
         )
-    return _beside(archive, archive.name.removesuffix(ARCHIVE_SUFFIX) + INDEX_SUFFIX, catalog)
+    return _beside(archive, archive.name.removesuffix(ARCHIVE_SUFFIX) + INDEX_SUFFIX, stored)
 
 
-def _beside(path: Path, name: str, catalog: Catalog) -> Path:
-    """Return the file ``name`` beside ``path`` or in the local store; raises Refused without it."""
-    found = path.with_name(name)
-    if found.is_file():
-        return found
-    stored = catalog.file(f"assets/{name}")
-    if stored is not None:
-        return stored
+def _beside(path: Path, name: str, stored: Path) -> Path:
+    """Return the file ``name`` beside ``path`` or in ``stored``, the local store's folder; raises Refused."""
+    for found in (path.with_name(name), stored / name):
+        if found.is_file():
+            return found
     raise Refused(
         f"{path} cannot be restored without {name}",
         why="it is neither beside it nor in the local store",
