@@ -15,10 +15,10 @@ from backup_assets.errors import BackupError, EnvironmentFault
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.server import Server
-from backup_assets.postgres.server_binaries import choose_server_binaries, find_server_binaries
 from backup_assets.postgres.session import Session, one_value, open_session
+from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.progress import human_bytes
-from backup_assets.restore.scratch import require_extensions
+from backup_assets.restore.scratch import require_extensions, throw_away_binaries
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.source import source_server
@@ -195,11 +195,12 @@ def _scratch(database: DatabaseSettings, settings: Settings, facts: SourceFacts 
             if facts is not None:
                 require_extensions(session, facts.server.extensions, server.place)
         return Finding("scratch server", "ok", f"PostgreSQL {version} at {server.place}, with every extension")
-    binaries = choose_server_binaries(find_server_binaries(settings.client_bin_dir), facts.server.major if facts else 0)
-    missing = _missing_extensions(binaries.directory, facts) if facts is not None else ()
-    if missing:
-        raise EnvironmentFault(
-            f"the throw-away server {binaries.version} lacks extensions of the database: {', '.join(missing)}",
-            remedy="install their packages, or name a server that has them (SCRATCH_HOST)",
-        )
-    return Finding("scratch server", "ok", f"a throw-away PostgreSQL {binaries.version} from {binaries.directory}")
+    binaries = throw_away_binaries(settings, facts.server.major if facts else 0)
+    with throw_away_cluster(None, binaries) as cluster:  # a second, and the only answer that can be relied on
+        server = Server.from_settings(cluster.server_settings())
+        with open_session(server, "postgres") as session:
+            if facts is not None:
+                require_extensions(session, facts.server.extensions, server.place)
+    return Finding(
+        "scratch server", "ok", f"a throw-away PostgreSQL {binaries.version} from {binaries.directory} starts"
+    )

@@ -11,15 +11,15 @@ from backup_assets.postgres.names import quote_literal, quote_name, split_table,
 from backup_assets.postgres.session import Session, one_row, one_value, text_value
 from backup_assets.sets.manifest import Fingerprints, IntegrityResult, LargeObjects, SequenceValue, TableFingerprint
 
-#: Tables whose rows pg_dump writes: ordinary ones (leaf partitions among them), not those of an extension.
+#: Tables whose rows pg_dump writes: ordinary ones (leaf partitions among them), not those of an extension, but yes
+#: the user's own in the schema of an extension.
 _TABLES = """
 SELECT n.nspname, c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.deptype = 'e'
-    AND ((d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid)
-      OR (d.classid = 'pg_catalog.pg_namespace'::regclass AND d.objid = n.oid)))
+    AND d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid)
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """
 _SEQUENCES = _TABLES.replace("c.relkind = 'r'", "c.relkind = 'S'")

@@ -91,7 +91,9 @@ def _show(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = _command(commands, "verify", "prove that a set is good, and record it", module="verify", function="verify")
+    command = _command(
+        commands, "verify", "prove that a set is good, and record it", module="verify", function="verify"
+    )
     _set(command)
     command.add_argument("--all", action="store_true", help="every set of the database")
     command.add_argument(

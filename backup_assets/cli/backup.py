@@ -88,9 +88,7 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
     if not request.verify:
         job = _without_trial_restore(job)
     hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
-    config = CaptureConfig(
-        label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes
-    )
+    config = CaptureConfig(label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes)
     begun = time.monotonic()
     raised: list[BackupError] = []
     token = RAISED.set(raised)

@@ -54,6 +54,4 @@ def _chosen(settings: Settings, name: str | None) -> DatabaseSettings:
     try:
         return settings.database(name)
     except KeyError:
-        raise Refused(
-            f"there is no database {name}", why=f"configured: {names}", remedy="correct --database"
-        ) from None
+        raise Refused(f"there is no database {name}", why=f"configured: {names}", remedy="correct --database") from None

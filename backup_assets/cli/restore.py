@@ -18,7 +18,7 @@ from backup_assets.postgres.names import split_table
 from backup_assets.postgres.server import Server
 from backup_assets.restore.database import Selection
 from backup_assets.restore.named_files import NamedFiles, open_named_files
-from backup_assets.restore.restore import CONFIRMATION, Restore, RestoreRequest
+from backup_assets.restore.restore import CONFIRMATION, Restore, Restored, RestoreRequest
 
 FILE_VARIABLES = ("BACKUP_FILE", "BACKUP_GLOBALS_FILE", "BACKUP_ASSETS_FILE")
 
@@ -46,7 +46,7 @@ def restore(arguments: Namespace) -> int:
     facts = [
         ("restored", done.record.set_id if work.compared else str(files.dump if files else "")),
         ("database", f"{done.record.database} at {done.record.target}"),
-        ("compared", f"{done.rows} rows in {done.tables} tables equal their manifest" if work.compared else "NOTHING"),
+        ("compared", _compared(work, done)),
         ("seconds", f"{sum(done.record.stages.values()):.1f}"),
         *(("kept", item) for item in done.kept),
     ]
@@ -54,6 +54,13 @@ def restore(arguments: Namespace) -> int:
     if not work.compared:
         tell("warning: the files have no manifest: they restore without an error, whether they are whole is not known")
     return 0
+
+
+def _compared(work: Restore, done: Restored) -> str:
+    if not work.compared:
+        return "NOTHING"
+    depth = "content included" if work.content_known else "by their number only: no content hashes were taken"
+    return f"{done.rows} rows in {done.tables} tables equal their manifest, {depth}"
 
 
 def _from_files(context: Context, request: RestoreRequest, files: NamedFiles) -> Restore:
@@ -77,9 +84,7 @@ def _request(arguments: Namespace) -> RestoreRequest:
         attachments_to=arguments.attachments_to,
         with_attachments=not arguments.without_attachments,
         with_roles=not arguments.without_roles,
-        selection=Selection(
-            frozenset(split_table(table) for table in arguments.table), frozenset(arguments.schema)
-        ),
+        selection=Selection(frozenset(split_table(table) for table in arguments.table), frozenset(arguments.schema)),
         drop_old=arguments.drop_old,
         confirmed=os.environ.get(CONFIRMATION) == "1",
         jobs=arguments.jobs,

@@ -200,7 +200,10 @@ def _say_set(one: BackupSet) -> None:
     if manifest.attachments is not None:
         a = manifest.attachments
         facts.append(
-            ("attachments", f"{a.files} files, {human_bytes(a.bytes)}; {a.mode} archive with {a.archived_files} of them")
+            (
+                "attachments",
+                f"{a.files} files, {human_bytes(a.bytes)}; {a.mode} archive with {a.archived_files} of them",
+            )
         )
     facts += [("warning", warning) for warning in manifest.warnings]
     say_facts(facts)
@@ -248,7 +251,9 @@ def download(arguments: Namespace) -> int:
     if arguments.json:
         say_json({"directory": result.directory, "files": result.files, "bytes": result.bytes})
     else:
-        say_facts([("directory", str(result.directory)), ("bytes", str(result.bytes)), ("files", str(len(result.files)))])
+        say_facts(
+            [("directory", str(result.directory)), ("bytes", str(result.bytes)), ("files", str(len(result.files)))]
+        )
         tell(f"README.txt there says how it is restored with stock programs; every file equals its SHA-256")
     return 0
 
@@ -272,5 +277,9 @@ def sweep(arguments: Namespace) -> int:
         [(s.key, human_bytes(s.size), s.reason) for s in swept],
     )
     done = "removed" if arguments.apply else "would be removed; run it again with --apply"
-    tell(f"{len(swept)} leftovers, {human_bytes(sum(s.size for s in swept))}: {done}" if swept else "nothing is left over")
+    tell(
+        f"{len(swept)} leftovers, {human_bytes(sum(s.size for s in swept))}: {done}"
+        if swept
+        else "nothing is left over"
+    )
     return 0

@@ -169,6 +169,11 @@ class Restore:
         """Whether there is a manifest to compare with; without one nothing is recorded either."""
         return self._opened is None or self._opened.compared
 
+    @property
+    def content_known(self) -> bool:
+        """Whether every table of the set has a content hash to compare with."""
+        return all(table.content_hash is not None for table in self._chosen.manifest.fingerprints.tables)
+
     def plan(self) -> RestorePlan:
         """Return what would be replaced and created; raises EnvironmentFault when the server cannot be asked."""
         replaces: list[str] = []
@@ -192,7 +197,8 @@ class Restore:
                 replaces.append(f"attachments {target} ({fate})")
             else:
                 creates.append(f"attachments {target}")
-        return RestorePlan(self._chosen.id, self._server.place, self._name, tuple(replaces), tuple(creates))
+        source = self._chosen.id if self.compared or self._opened is None else str(self._opened.fetched.paths["dump"])
+        return RestorePlan(source, self._server.place, self._name, tuple(replaces), tuple(creates))
 
     def run(self) -> Restored:
         """Restore, compare, and only then replace; returns what was done.

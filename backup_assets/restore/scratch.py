@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.server import Server
-from backup_assets.postgres.server_binaries import choose_server_binaries, find_server_binaries
+from backup_assets.postgres.server_binaries import (
+    ServerBinaries,
+    choose_server_binaries,
+    find_server_binaries,
+    is_server_directory,
+)
 from backup_assets.postgres.session import Session, one_row, one_value, open_session
 from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_cluster
 from backup_assets.sets.manifest import Manifest
@@ -45,7 +50,7 @@ def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Man
         yield _scratch(Server.from_settings(configured), settings, manifest, archive_major, throw_away=False)
         return
     sweep_stale_clusters()
-    binaries = choose_server_binaries(find_server_binaries(settings.client_bin_dir), manifest.server.major)
+    binaries = throw_away_binaries(settings, manifest.server.major)
     superuser = manifest.server.bootstrap_superuser
     with throw_away_cluster(None, binaries, superuser=superuser) as cluster:
         server = Server.from_settings(cluster.server_settings())
@@ -72,6 +77,14 @@ def _mark_of(settings: ServerSettings) -> str | None:
             return one_value(session, _MARK)
     except EnvironmentFault:
         return None
+
+
+def throw_away_binaries(settings: Settings, major: int) -> ServerBinaries:
+    """Return the server programs for a throw-away cluster that takes dumps of ``major``; raises EnvironmentFault."""
+    configured = settings.client_bin_dir
+    # A directory of client programs is configured for those: where it holds a server too, that one comes first.
+    with_server = configured if configured is not None and is_server_directory(configured) else None
+    return choose_server_binaries(find_server_binaries(with_server), major)
 
 
 def _scratch(

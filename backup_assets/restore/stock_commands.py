@@ -40,7 +40,7 @@ def stock_commands(manifest: Manifest, paths: Mapping[str, Path | str], full: Pa
         names = [f"INDEX={_quoted(paths['index'])}", f"ARCHIVE={_quoted(paths['archive'])}"]
         if full is not None:
             names.append(f"FULL={_quoted(full)}")
-        names.append("OUT=./attachments; mkdir -p \"$OUT\"")
+        names.append('OUT=./attachments; mkdir -p "$OUT"')
         steps.append(Step("the attachments, into ./attachments", (*names, *STOCK_RESTORE.splitlines())))
     return tuple(steps)
 

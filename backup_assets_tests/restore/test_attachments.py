@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.restore.attachments import RestoredAttachments, check_archive, restore_attachments
+from backup_assets_tests.capture.attachment_archives import put
 from backup_assets_tests.capture.attachment_trees import (
     Sets,
     Tree,
@@ -23,7 +24,6 @@ from backup_assets_tests.capture.attachment_trees import (
     rewrite,
     trees,
 )
-from backup_assets_tests.capture.attachment_archives import put
 
 
 @pytest.fixture
