@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo dev test lint bench docs clean
+.PHONY: help demo dev test lint bench docs picture clean
 
 help:
 	@echo "make demo   back up the embedded ERP, prove the set by a restore, and show what was proven"
@@ -54,6 +54,9 @@ bench: $(READY_DEV)
 docs: $(READY)
 	$(BIN)/python -m backup_assets.settings_docs
 	$(BIN)/python -m backup_assets.sets.schema_docs
+
+picture: $(READY_DEV)
+	LINEAGE_PICTURE=$(CURDIR)/docs/images/lineage.png $(BIN)/python -m pytest -q backup_assets_tests/end_to_end/test_ui.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

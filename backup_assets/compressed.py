@@ -55,6 +55,10 @@ class CompressedFile:
         self._synced_bytes = 0
         # The caller reads and hashes its files meanwhile: compressing, hashing and writing take about as long.
         self._batches: Queue[list[bytes] | None] = Queue(_QUEUED_BATCHES)
+        self._sync_due = threading.Event()
+        self._ended = threading.Event()
+        self._syncer = threading.Thread(target=self._sync, name=f"sync {path.name}", daemon=True)
+        self._syncer.start()
         self._writer = threading.Thread(target=self._work, name=f"write {path.name}", daemon=True)
         self._writer.start()
 
@@ -94,6 +98,9 @@ class CompressedFile:
     def _end_writer(self) -> None:
         self._put(None)
         self._writer.join()
+        self._ended.set()
+        self._sync_due.set()
+        self._syncer.join()
 
     def _put(self, batch: list[bytes] | None) -> None:
         while self._writer.is_alive():
@@ -133,7 +140,21 @@ class CompressedFile:
             rest = rest[self._file.write(rest) :]
         if self.stored_bytes - self._synced_bytes >= _SYNC_BYTES:
             self._synced_bytes = self.stored_bytes
-            os.fdatasync(self._file.fileno())
+            self._sync_due.set()
+
+    def _sync(self) -> None:
+        # In a thread of its own, because the disk may take as long as the compressing. The kernel reports a lost write
+        # to one sync only, so that a failure here must be kept: the fsync of `close` would succeed.
+        while True:
+            self._sync_due.wait()
+            self._sync_due.clear()
+            if self._ended.is_set():
+                return
+            try:
+                os.fdatasync(self._file.fileno())
+            except OSError as error:
+                self._failure = error
+                return
 
 
 class _Followed:

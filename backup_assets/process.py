@@ -17,6 +17,7 @@ from typing import IO, BinaryIO
 from backup_assets.errors import EnvironmentFault
 
 STDERR_TAIL_BYTES = 4000
+_DISK_FULL = "No space left on device"
 #: Variables whose values are secrets: never shown, not even when a program repeats them on stderr.
 SECRET_VARIABLES = ("PGPASSWORD",)
 
@@ -175,6 +176,7 @@ def started(
         raise ProgramFailed(
             f"{program} failed with exit status {process.returncode}",
             why=stderr or "it printed nothing",
+            remedy="free space on the disk that is full" if _DISK_FULL in stderr else "",
             returncode=process.returncode,
             stderr=stderr,
         )

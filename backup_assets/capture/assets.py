@@ -205,17 +205,18 @@ def build_important_tables(database: DatabaseSettings, settings: Settings, slots
                 group_name=name,
                 kinds={"postgres", "zstandard"},
                 owners=OWNERS,
-                description=f"All definitions, with the rows of {tables} only; a set of its own, once a week.",
+                description=f"All definitions and roles, with the rows of {tables} only; a set of its own, weekly.",
             )
         ],
         check_specs=[
             dg.AssetCheckSpec(
-                "readable",
+                check,
                 asset=[name, "important_tables"],
-                description=QUICK_CHECKS["readable"][1],
+                description=QUICK_CHECKS[check][1],
                 blocking=True,
                 partitions_def=slots.definition,
             )
+            for check in ("readable", "roles_present")
         ],
         partitions_def=slots.definition,
         pool=pool_of(database),
@@ -244,7 +245,7 @@ def _capture(
         slots.require_current(context.partition_key, datetime.now(UTC))
         request = CaptureRequest(
             slot=context.partition_key,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             kind=kind,
             label=config.label,
             hold=hold_from(config.hold, config.hold_until),

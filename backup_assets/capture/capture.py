@@ -199,11 +199,8 @@ class Capture:
                 if attachments is not None and attachments.files:
                     named_files = write_named_files(session, attachments.files, workdir / "named-files")
                 fingerprints = self._dump(session, set_id, snapshot, facts, queries, tools, workdir, expected)
-        archived: AttachmentsFacts | None = None
-        if self.request.kind == "full":
-            self._globals(set_id, tools, facts)
-            if attachments is not None:
-                archived = self._attachments(attachments, set_id, named_files, workdir)
+        self._globals(set_id, tools, facts)
+        archived = self._attachments(attachments, set_id, named_files, workdir) if attachments is not None else None
         manifest = Manifest(
             id=str(set_id),
             kind=self.request.kind,

@@ -19,7 +19,7 @@ from backup_assets.capture.automation import slots_of
 from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import Column, heading, say_facts, say_json, say_table, tell, tell_error
 from backup_assets.cli.progress_bar import progress_bar
-from backup_assets.errors import BackupError, EnvironmentFault, Refused
+from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
 from backup_assets.faults import RAISED
 from backup_assets.instance import dagster_instance
 from backup_assets.progress import human_bytes
@@ -27,6 +27,9 @@ from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet
 
 CHECK_FAILED = 1
+#: The check that takes long, and that --no-verify leaves out.
+TRIAL_RESTORE = "restored"
+_LOOK = "run it again with --verbose, or look at it in the UI: `backup-assets dev`"
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,10 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
     slots = slots_of(context.database, context.settings, now)
     op, slots = (f"{name}_important_tables", slots.weekly) if request.important_tables else (f"{name}_capture", slots)
     job = _job(context, now, f"{name}_important_tables_job" if request.important_tables else f"{name}_backup_job")
+    expected = set(job.asset_layer.asset_graph.asset_check_keys)
     if not request.verify:
-        job = _without_trial_restore(job)
+        expected = {key for key in expected if key.name != TRIAL_RESTORE}
+        job = job.get_subset(asset_selection=set(job.asset_layer.selected_asset_keys), asset_check_selection=expected)
     hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
     config = CaptureConfig(label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes)
     begun = time.monotonic()
@@ -100,11 +105,16 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
             tags={"backup_assets/by": "command line"},
             raise_on_error=False,
         )
-    except DagsterExecutionInterruptedError:  # Dagster's own name for Ctrl-C while a step runs
+    except DagsterExecutionInterruptedError:  # Dagster's own name for Ctrl-C
         raise KeyboardInterrupt from None
     finally:
         RAISED.reset(token)
-    return _done(context, result, tuple(raised), time.monotonic() - begun)
+    done = _done(context, result, expected, tuple(raised), time.monotonic() - begun)
+    if _interrupted(result):
+        if done.taken is not None:
+            tell(f"the set {done.taken.id} is stored; prove it with `backup-assets verify {done.taken.id}`")
+        raise KeyboardInterrupt
+    return done
 
 
 def _job(context: Context, now: datetime, name: str) -> dg.JobDefinition:
@@ -116,31 +126,37 @@ def _job(context: Context, now: datetime, name: str) -> dg.JobDefinition:
         return database_definitions(context.database, context.settings, now).resolve_job_def(name)
 
 
-def _without_trial_restore(job: dg.JobDefinition) -> dg.JobDefinition:
-    layer = job.asset_layer
-    return job.get_subset(
-        asset_selection=set(layer.selected_asset_keys),
-        asset_check_selection={key for key in layer.asset_graph.asset_check_keys if key.name != "restored"},
-    )
-
-
-def _loggers(verbose: bool) -> dict[str, Any]:  # noqa: FBT001 - a flag of the user's
+def _loggers(verbose: bool) -> dict[str, Any]:
     logging.getLogger("dagster").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
     return {"console": {"config": {"log_level": "DEBUG" if verbose else "CRITICAL"}}}
 
 
 def _done(
-    context: Context, result: dg.ExecuteInProcessResult, errors: tuple[BackupError, ...], seconds: float
+    context: Context,
+    result: dg.ExecuteInProcessResult,
+    expected: set[dg.AssetCheckKey],
+    raised: tuple[BackupError, ...],
+    seconds: float,
 ) -> BackupDone:
-    checks = tuple(
-        Check(evaluation.check_name, evaluation.passed, evaluation.description or "")
-        for evaluation in result.get_asset_check_evaluations()
-    )
+    evaluations = result.get_asset_check_evaluations()
+    checks = tuple(Check(one.check_name, one.passed, one.description or "") for one in evaluations)
     run = BackupId.make("2000-01-01", datetime.now(UTC), result.run_id).run
     taken = next((one for one in context.catalog().sets() if one.manifest.backup_id.run == run), None)
-    if not errors and (not result.success or taken is None or taken.faults):
+    silent = sorted(key.name for key in expected - {one.asset_check_key for one in evaluations})
+    whole = result.success and taken is not None and not taken.faults
+    errors = () if whole else raised  # what a successful run has raised was gone at its next attempt
+    if not whole and not errors:
         errors = (_unexpected(result, taken),)
+    elif whole and silent:
+        errors = (CheckFailed(f"the set is stored, and nothing is known of: {', '.join(silent)}", remedy=_LOOK),)
     return BackupDone(result.run_id, taken, checks, errors, seconds)
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Tell whether Ctrl-C ended a step: the result shows that as a failed step like any other."""
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    names = (DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
+    return any(failure is not None and failure.cls_name in names for failure in failures)
 
 
 def _unexpected(result: dg.ExecuteInProcessResult, taken: BackupSet | None) -> EnvironmentFault:
@@ -151,7 +167,7 @@ def _unexpected(result: dg.ExecuteInProcessResult, taken: BackupSet | None) -> E
     return EnvironmentFault(
         f"the run {result.run_id} did not end as it should",
         why=why,
-        remedy="run it again with --verbose, or look at it in the UI: `backup-assets dev`",
+        remedy=_LOOK,
     )
 
 

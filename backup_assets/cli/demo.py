@@ -52,8 +52,10 @@ class _Tour:
         self.steps.append((title, "ok", time.monotonic() - begun))
         if watched():
             from rich.console import Console
+            from rich.markup import escape
 
-            Console().print(f"    [green]✓[/] {result}  [dim]{self.steps[-1][2]:.1f} s[/]", highlight=False)
+            line = f"    [green]✓[/] {escape(result)}  [dim]{self.steps[-1][2]:.1f} s[/]"
+            Console().print(line, highlight=False, soft_wrap=True)
         else:
             say(f"{title}\tok\t{self.steps[-1][2]:.1f}\t{result}")
 

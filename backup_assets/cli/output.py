@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from backup_assets.errors import BackupError
 
@@ -47,7 +46,7 @@ def watched() -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table; ``wide`` ones may be wrapped, numbers go to the right."""
+    """One column of a table. In a terminal all may be wrapped, except a first one that is not ``wide``."""
 
     title: str
     number: bool = False
@@ -57,23 +56,27 @@ class Column:
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "damaged": "bold red", "incomplete": "red"}
 
 
-def say_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+def say_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Write rows as a table in a terminal, else as tab-separated lines without a header."""
     if not watched():
         for row in rows:
             say("\t".join(" ".join(cell.split()) for cell in row))
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(
-            column.title, justify="right" if column.number else "left", no_wrap=not column.wide, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    lines = [tuple(row) for row in rows]
+    # Columns without any value are left out: a terminal is narrow, and ids are never cut.
+    shown = [place for place in range(len(columns)) if place == 0 or any(row[place] not in ("", "-") for row in lines)]
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for place in shown:
+        column = columns[place]
+        least = max((len(row[0]) for row in lines), default=0) if place == 0 and not column.wide else None
+        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold", min_width=least)
+    for row in lines:
+        table.add_row(*(Text(row[place], style=_STYLES.get(row[place], "")) for place in shown))
     Console().print(table)
 
 
@@ -104,8 +107,3 @@ def age(since: datetime, now: datetime) -> str:
         if passed.total_seconds() >= seconds:
             return f"{int(passed.total_seconds() // seconds)} {unit}"
     return f"{int(passed.total_seconds())} s"
-
-
-def as_row(value: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the values of a dictionary in order, as text; None becomes ``-``."""
-    return ["-" if value[name] is None else str(value[name]) for name in names]

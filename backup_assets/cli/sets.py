@@ -230,11 +230,7 @@ def _told(record: Record) -> str:
 
 
 def _problems(record: VerificationRecord | RestoreRecord) -> str:
-    return "; ".join(
-        problem.what + (f" ({problem.expected} expected, {problem.found} found)" if problem.expected else
-                        f" ({problem.found})" if problem.found else "")
-        for problem in record.problems[:5]
-    )  # fmt: skip
+    return "; ".join(map(str, record.problems[:5]))
 
 
 def download(arguments: Namespace) -> int:
@@ -254,7 +250,7 @@ def download(arguments: Namespace) -> int:
         say_facts(
             [("directory", str(result.directory)), ("bytes", str(result.bytes)), ("files", str(len(result.files)))]
         )
-        tell(f"README.txt there says how it is restored with stock programs; every file equals its SHA-256")
+        tell("README.txt there says how it is restored with stock programs; every file equals its SHA-256")
     return 0
 
 

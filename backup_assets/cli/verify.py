@@ -38,8 +38,7 @@ def verify(arguments: Namespace) -> int:
         tell(f"damaged: {text}")
     for proof in proofs:
         for problem in proof.record.problems:
-            found = f": {problem.expected} expected, {problem.found} found" if problem.expected else ""
-            tell(f"error: {proof.record.set_id}: {problem.what}{found or (problem.found and f': {problem.found}')}")
+            tell(f"error: {proof.record.set_id}: {problem}")
     return FAILED if damaged or any(not proof.record.passed for proof in proofs) else 0
 
 

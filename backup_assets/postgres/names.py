@@ -39,7 +39,8 @@ def statements(script: str) -> Iterator[str]:
             position = _after(script, "\n", position)
             current.append("\n")
         elif script.startswith("/*", position):
-            position = _after(script, "*/", position)
+            position = _after_comment(script, position)
+            current.append(" ")  # a comment parts words
         elif character in "'\"":
             end = _end_of_quoted(script, position, escapes=_is_escape_string(script, position))
             current.append(script[position:end])
@@ -65,6 +66,23 @@ def _after(script: str, mark: str, position: int) -> int:
     return len(script) if found < 0 else found + len(mark)
 
 
+def _after_comment(script: str, position: int) -> int:
+    # They nest, unlike those of C.
+    depth = 0
+    while position < len(script):
+        if script.startswith("/*", position):
+            depth += 1
+            position += 2
+        elif script.startswith("*/", position):
+            depth -= 1
+            position += 2
+            if depth == 0:
+                return position
+        else:
+            position += 1
+    return position
+
+
 def _is_escape_string(script: str, position: int) -> bool:
     if script[position - 1 : position] not in ("E", "e"):
         return False
@@ -88,6 +106,9 @@ def _end_of_quoted(script: str, position: int, *, escapes: bool) -> int:
 
 
 def _dollar_tag(script: str, position: int) -> str | None:
+    before = script[position - 1 : position]
+    if before.isalnum() or before in ("_", "$"):
+        return None  # within a name or after a number: $ is an ordinary character of names
     end = position + 1
     while end < len(script) and (script[end].isalnum() or script[end] == "_"):
         end += 1

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.container import Container
 from backup_assets.settings import ServerSettings
 
 CONNECT_TIMEOUT_SECONDS = 15
@@ -20,14 +21,6 @@ def database_argument(name: str) -> str:
     if "=" in name or name.startswith(("postgresql://", "postgres://")):
         return make_conninfo(dbname=name)
     return name
-
-
-@dataclass(frozen=True)
-class Container:
-    """A running container that holds the server and its client programs."""
-
-    engine: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Server:
     def place(self) -> str:
         """Where it is, in words fit for messages; never with a password."""
         if self.container is not None:
-            return f"container {self.container.name} ({self.container.engine})"
+            return str(self.container)
         separator = "" if self.host.startswith("/") else ":"
         return f"{self.host}{separator or ' port '}{self.port}"
 
@@ -74,10 +67,7 @@ class Server:
             if clients is None:
                 raise AssertionError("client programs are needed outside a container")
             return [clients.program(program), "--host", self.host, *connection, *arguments]
-        # `-e NAME` without a value hands over our own variable: the password is in no argument list.
-        handed = [part for name in self.environment() for part in ("-e", name)]
-        prefix = [self.container.engine, "exec", "-i", *handed, self.container.name]
-        return [*prefix, program, *connection, *arguments]
+        return self.container.argv(self.environment(), program, *connection, *arguments)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the client program needs; holds the password."""
@@ -90,7 +80,7 @@ class Server:
         }
         if self.password is not None:
             variables["PGPASSWORD"] = self.password.get_secret_value()
-        elif "PGPASSFILE" in os.environ:
+        elif "PGPASSFILE" in os.environ and self.container is None:  # a file of this machine
             variables["PGPASSFILE"] = os.environ["PGPASSFILE"]
         if self.sslmode:
             variables["PGSSLMODE"] = self.sslmode

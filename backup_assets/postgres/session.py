@@ -178,55 +178,136 @@ def _decode(field: str) -> str | None:
 
 
 class _Psql:
-    """A psql that stays open: COPY's text format on its output, a random line after each statement."""
+    """A psql that stays open: COPY's text format on its output, a random line after each statement.
 
-    def __init__(self, running: Running, place: str) -> None:
+    It goes on after a rejected statement, as a connection does: the line says whether psql saw the statement succeed.
+    """
+
+    def __init__(self, running: Running, server: Server, database: str) -> None:
         self._running = running
-        self._place = place
+        self._server = server
+        self._database = database
+        self._backend: str | None = None
+
+    def begin(self) -> None:
+        """Fix what the session writes, and note who it is."""
+        # A psql that reads from a pipe is asked once more than needed, so that nobody waits for an engine that hangs.
+        overdue = threading.Timer(ANSWER_SECONDS, end_group, [self._running.process])
+        overdue.daemon = True
+        overdue.start()
+        try:
+            for name, value in SESSION_SETTINGS.items():
+                self.execute(f"SET {name} = '{value}'")
+            self._backend = text_value(self, "SELECT pg_catalog.pg_backend_pid()")
+        finally:
+            overdue.cancel()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server was reached."""
+        return self._backend is not None
 
     def _send(self, statement: str) -> str:
+        if not is_plain(statement):
+            raise self._fault("a quote or a comment is not closed, or a command of psql stands in it", statement)
         token = f"backup-assets-{uuid.uuid4().hex}"
+        # Set beforehand, because psql before 16 leaves ERROR as it was when a COPY fails.
+        script = f"\\set ERROR pending\n{statement}\n;\n\\warn {token}\n\\echo {token} :ERROR\n"
         try:
-            self._running.stdin.write(f"{statement}\n;\n\\echo {token}\n".encode())
+            self._running.stdin.write(script.encode())
             self._running.stdin.flush()
         except BrokenPipeError:
             self._end()
         return token
 
-    def _end(self) -> None:
-        # psql left because of ON_ERROR_STOP or a lost connection: its exit status and stderr become the error.
-        self._running.process.wait(timeout=30)
-        raise BrokenPipeError(f"psql in {self._place} ended")
+    def _end(self) -> NoReturn:
+        # psql left because its connection was lost or never came about: its exit status and stderr become the error.
+        with suppress(subprocess.TimeoutExpired):
+            self._running.process.wait(timeout=ANSWER_SECONDS)
+        raise BrokenPipeError(f"psql in {self._server.place} ended")
+
+    def _lines(self, statement: str) -> Iterator[str]:
+        """Run a statement and yield what it prints, without line ends; raises EnvironmentFault when it is rejected."""
+        token = self._send(statement)
+        ended = False
+        try:
+            while True:
+                line = self._running.stdout.readline()
+                ended = not line or line.startswith(token.encode())
+                if not line:
+                    self._end()
+                if ended:
+                    break
+                yield line.decode().removesuffix("\n")
+        finally:
+            while not ended:  # the reader has had enough: the rest is not the next statement's
+                line = self._running.stdout.readline()
+                ended = not line or line.startswith(token.encode())
+        if line.decode() != f"{token} false\n":
+            raise self._fault(self._messages(token), statement)
+
+    def _messages(self, token: str) -> str:
+        """Return what psql said on stderr about the last statement, whose end there is the token as well."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            lines = [line.decode("utf-8", "replace").rstrip() for line in self._running.stderr_lines.copy()]
+            if token in lines or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+        earlier = [number for number, line in enumerate(lines) if line.startswith("backup-assets-") and line != token]
+        own = [line for line in lines[earlier[-1] + 1 if earlier else 0 :] if line != token]
+        # The excerpt of the statement may hold a secret, and the statement is named anyway.
+        return "\n".join(line for line in own if not re.match(r"LINE \d+:|\s*\^$", line))
+
+    def _fault(self, why: str, statement: str) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"PostgreSQL at {self._server.place} rejected a statement", why=f"{why} in: {_shortened(statement)}"
+        )
 
     def rows(self, query: str, *, header: bool = False) -> Iterator[Row]:
-        token = self._send(_copy(query, header=header))
-        while True:
-            line = self._running.stdout.readline().decode()
-            if not line:
-                self._end()
-            line = line.removesuffix("\n")
-            if line == token:
-                return
+        for line in self._lines(_copy(query, header=header)):
             yield tuple(_decode(field) for field in line.split("\t"))
 
     def execute(self, statement: str) -> None:
-        token = self._send(statement)
-        while (line := self._running.stdout.readline().decode()) != token + "\n":
-            if not line:
-                self._end()
+        for _ in self._lines(statement):
+            pass
 
     def interrupt(self) -> None:
+        # Without its client the server would work on to the statement's end.
+        cancel = f"SELECT pg_catalog.pg_cancel_backend({self._backend})"
+        argv = _psql_argv(self._server, self._database, "--command", cancel)
+        with suppress(EnvironmentFault):
+            run(argv, timeout=CONNECT_TIMEOUT_SECONDS, env=self._server.environment())
         end_group(self._running.process)
+
+
+def _psql_argv(server: Server, database: str, *arguments: str) -> list[str]:
+    options = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=SHOW_CONTEXT=never")
+    return server.argv(None, "psql", *options, "--dbname", database_argument(database), *arguments)
 
 
 @contextmanager
 def _inside_container(server: Server, database: str, timeout: float) -> Iterator[Session]:
-    argv = server.argv(
-        None, "psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1",
-        "--dbname", database_argument(database),
-    )  # fmt: skip
-    with started(argv, timeout=timeout, env=server.environment(), stdin=None, stdout=subprocess.PIPE) as running:
-        session = _Psql(running, server.place)
-        for name, value in SESSION_SETTINGS.items():
-            session.execute(f"SET {name} = '{value}'")
-        yield session
+    session: _Psql | None = None
+    try:
+        with (
+            container_faults(server.container, "psql"),
+            started(
+                _psql_argv(server, database),
+                timeout=timeout,
+                env=server.environment(),
+                stdin=None,
+                stdout=subprocess.PIPE,
+            ) as running,
+        ):
+            session = _Psql(running, server, database)
+            session.begin()
+            yield session
+    except ProgramFailed as failure:
+        if "psql in " not in failure.what:
+            raise  # another program's, from the block
+        if session is None or not session.answered:
+            raise connection_fault(server, database, failure.why) from None
+        raise TransientFault(
+            f"PostgreSQL at {server.place} rejected or lost a statement", why=_without_tokens(failure.stderr)
+        ) from failure

@@ -90,7 +90,7 @@ def _summary(proofs: list[Proof], failed: list[Proof]) -> str:
         return f"{len(proofs)} restored and equal: " + ", ".join(proof.record.set_id for proof in proofs)
     lines = [f"{len(failed)} of {len(proofs)} sets do not restore to what they should hold"]
     for proof in failed:
-        shown = "; ".join(f"{p.what}: {p.expected} expected, {p.found} found" for p in proof.record.problems[:5])
+        shown = "; ".join(map(str, proof.record.problems[:5]))
         lines.append(f"{proof.record.set_id}: {shown}")
     return "\n".join(lines)
 

@@ -115,6 +115,6 @@ def _readme(chosen: BackupSet, names: dict[str, str], full: Path | None) -> str:
         "encrypted: keep them private.\n"
         "#\n"
         "# To restore without any other program than PostgreSQL's own (and zstd, GNU tar, awk), in this directory.\n"
-        "# PGHOST, PGPORT and PGUSER (a superuser) name the server; use pg_restore of the same version as pg_dump's.\n\n"
+        "# PGHOST, PGPORT and PGUSER (a superuser) name the server; pg_restore must not be older than pg_dump was.\n\n"
         + as_text(steps)
     )

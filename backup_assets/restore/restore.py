@@ -7,9 +7,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_assets import __version__
@@ -132,7 +132,7 @@ class Restore:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         opened: OpenedFiles | None = None,
     ) -> None:
-        """``opened``: the files of ``chosen`` were named by the operator, and are not fetched from ``store``."""
+        """With ``opened``, the files of ``chosen`` are those that the operator named, not those of ``store``."""
         self._opened = opened
         self._database = database
         self._settings = settings
@@ -338,7 +338,7 @@ class Restore:
         if problems := self._compare(new):
             raise CheckFailed(
                 f"the restored copy of {self._chosen.id} differs from its manifest; nothing was replaced",
-                why="; ".join(f"{p.what}: {p.expected} expected, {p.found} found" for p in problems[:5]),
+                why="; ".join(map(str, problems[:5])),
                 remedy="use another set",
             )
 
@@ -358,7 +358,7 @@ class Restore:
     def _attachments_beside(self, fetched: FetchedSet, at: datetime) -> Path | None:
         if self._attachments is None:
             return None
-        target = self._attachments.with_name(side_name(self._attachments.name, RESTORING, at))
+        target = _new_directory_beside(self._attachments, at)
         try:
             with self._stage("attachments"):
                 restore_attachments(
@@ -453,6 +453,24 @@ def _valid_name(into: str | None, own: str) -> str:
     if into in ("template0", "template1"):
         raise Refused(f"nothing is restored into {into}: new databases are made from it", remedy="choose another name")
     return into
+
+
+def _new_directory_beside(attachments: Path, at: datetime) -> Path:
+    """Make and return a directory of our own: what an interrupted restore left in the same second is not."""
+    try:
+        make_private_directory(attachments.parent)
+        while True:
+            target = attachments.with_name(side_name(attachments.name, RESTORING, at))
+            with suppress(FileExistsError):
+                target.mkdir(mode=0o700)
+                return target
+            at += timedelta(seconds=1)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"no directory can be made beside {attachments}",
+            why=str(error),
+            remedy="check its parent's permissions and free space, or restore with --attachments-to DIR",
+        ) from error
 
 
 def _holds_files(directory: Path) -> bool:

@@ -29,7 +29,7 @@ def stock_commands(manifest: Manifest, paths: Mapping[str, Path | str], full: Pa
     if "globals" in paths:
         steps.append(
             Step(
-                "the roles (what exists already is reported as an error and stays)",
+                "the roles (one that exists gives an error, then gets the password and attributes of the backup)",
                 (f"psql --no-psqlrc --dbname=postgres --file={_quoted(paths['globals'])}",),
             )
         )

@@ -19,6 +19,7 @@ from backup_assets.restore.database import database_exists
 
 LONGEST_NAME_BYTES = 63
 _ATTEMPTS = 3
+_REMEDY = "the user of the restore must be a superuser, or own the database and be allowed to create databases"
 _END_AGAIN_SECONDS = 0.1
 #: A rename waits five seconds for other sessions by itself (CountOtherDBBackends in PostgreSQL's dbcommands.c).
 _IN_USE = "is being accessed by other users"
@@ -51,11 +52,11 @@ def swap_database(server: Server, new: str, live: str, kept: str) -> bool:
                 return existed
             except EnvironmentFault as error:
                 session.execute("ROLLBACK")
-                if _IN_USE not in error.why or attempt == _ATTEMPTS - 1:
+                in_use = _IN_USE in error.why
+                if not in_use or attempt == _ATTEMPTS - 1:
+                    remedy = "stop the programs that use it, and end its prepared transactions" if in_use else _REMEDY
                     raise EnvironmentFault(
-                        f"the database {live} could not be replaced; it is as it was",
-                        why=error.why,
-                        remedy="stop the programs that use it, end its prepared transactions, and restore again",
+                        f"the database {live} could not be replaced; it is as it was", why=error.why, remedy=remedy
                     ) from error
     raise AssertionError("unreachable")
 

@@ -28,6 +28,11 @@ class Problem(Part):
     expected: str = ""
     found: str = ""
 
+    def __str__(self) -> str:
+        if self.expected:
+            return f"{self.what}: {self.expected} expected, {self.found} found"
+        return f"{self.what}: {self.found}" if self.found else self.what
+
 
 class RecordBase(Part):
     """What every record says: its form, the set it is about, and which version of the program wrote it."""

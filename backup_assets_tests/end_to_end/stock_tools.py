@@ -138,7 +138,9 @@ def make_roles(cluster: Cluster) -> None:
     with connect(cluster, "postgres") as connection:
         if connection.execute("SELECT FROM pg_roles WHERE rolname = 'torture_owner'").fetchone():
             return
-        connection.execute("CREATE ROLE torture_owner LOGIN PASSWORD 'it''s; $$ -- \"secret\"' VALID UNTIL '2040-01-01'")
+        connection.execute(
+            "CREATE ROLE torture_owner LOGIN PASSWORD 'it''s; $$ -- \"secret\"' VALID UNTIL '2040-01-01'"
+        )
         connection.execute('CREATE ROLE "torture Reader" CONNECTION LIMIT 3')
         connection.execute("COMMENT ON ROLE torture_owner IS 'owns; things'")
         connection.execute('GRANT "torture Reader" TO torture_owner WITH ADMIN OPTION')

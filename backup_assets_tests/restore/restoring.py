@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,17 @@ class Erp:
         return rows_of(self.cluster, self.name)
 
 
-def restore(settings: Settings, set_id: str = "latest", **request: Any) -> Restored:
+def now_in_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def restore(
+    settings: Settings, set_id: str = "latest", *, now: Callable[[], datetime] = now_in_utc, **request: Any
+) -> Restored:
     """Restore a set as confirmed, unless `confirmed` says otherwise."""
     chosen = catalog_of(settings).resolve(set_id)
     asked = RestoreRequest(**{"confirmed": True, **request})
-    lines: list[str] = []
-    return Restore(settings.databases[0], settings, local_store(settings), chosen, asked, log=lines.append).run()
+    return Restore(settings.databases[0], settings, local_store(settings), chosen, asked, log=quiet, now=now).run()
 
 
 def quiet(line: str) -> None:

@@ -638,7 +638,8 @@ def a_mount_point(directory: Path) -> Iterator[None]:
 def properties_of(cluster: Cluster, name: str) -> list[tuple]:
     query = (
         "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, "
-        "datconnlimit, datacl::text, shobj_description(d.oid, 'pg_database'), (SELECT array_agg("
+        "datconnlimit, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), "
+        "shobj_description(d.oid, 'pg_database'), (SELECT array_agg("
         "coalesce(setrole::regrole::text, '-') || setconfig::text ORDER BY setrole) FROM pg_db_role_setting s "
         f"WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = {quote_literal(name)}"
     )

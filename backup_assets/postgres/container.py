@@ -1,0 +1,131 @@
+"""How does a program run inside a container without outliving us, and what do the engine's own failures mean?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backup_assets.errors import EnvironmentFault, TransientFault
+from backup_assets.process import ProgramFailed
+
+#: Ends the program when its standard input does. An engine does not pass signals on, and a program that runs in a
+#: container stays there when the engine's `exec` is killed; but every engine closes the input of what it ran.
+_TETHER = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+program=$!
+( read -r _; kill "$program" ) <&3 3<&- >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+wait "$program"
+status=$?
+kill "$watcher" 2>/dev/null
+exit "$status"
+"""
+#: They only write. The others read their input, and end with it by themselves.
+_TETHERED = ("pg_dump", "pg_dumpall")
+#: How messages of docker and podman begin. PostgreSQL's programs begin theirs with their own names, or `ERROR`.
+_ENGINE_SPEAKS = re.compile(
+    r"^(Error: |Error response from daemon|OCI runtime|Cannot connect to the Docker daemon"
+    r"|(Got )?permission denied while trying to connect|Cannot connect to Podman)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_NAME = "DB_CONTAINER (server.container.name in backup.yaml)"
+_ENGINE = "DB_CONTAINER_ENGINE (server.container.engine in backup.yaml)"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container that holds the server and its client programs."""
+
+    engine: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"container {self.name} ({self.engine})"
+
+    def argv(self, environment: Mapping[str, str], program: str, *arguments: str) -> list[str]:
+        """Return the argument list that runs ``program`` inside; ``environment`` is handed over by name only.
+
+        pg_dump and pg_dumpall end as soon as their standard input is closed: start them with a pipe there, and keep
+        it open until they have ended.
+        """
+        # `-e NAME` without a value hands over our own variable: a password is in no argument list.
+        handed = [part for name in environment for part in ("-e", name)]
+        tether = ["sh", "-c", _TETHER, "sh"] if program in _TETHERED else []
+        return [self.engine, "exec", "-i", *handed, self.name, *tether, program, *arguments]
+
+
+@contextmanager
+def container_faults(container: Container | None, program: str) -> Iterator[None]:
+    """Raise what fails in the block in words of the settings, when it was a program inside ``container``.
+
+    Raises EnvironmentFault for a container or an engine that is not there, TransientFault for one that does not run;
+    ProgramFailed, naming the program instead of the engine, when the program itself failed.
+    """
+    if container is None:
+        yield
+        return
+    try:
+        yield
+    except ProgramFailed as failure:
+        fault = _engine_fault(container, program, failure)
+        if fault is not None:
+            raise fault from failure
+        raise ProgramFailed(
+            f"{program} in {container} failed with exit status {failure.returncode}",
+            why=failure.why,
+            remedy=failure.remedy,
+            returncode=failure.returncode,
+            stderr=failure.stderr,
+        ) from failure
+    except EnvironmentFault as fault:
+        if isinstance(fault.__cause__, FileNotFoundError | PermissionError):
+            raise EnvironmentFault(
+                f"the container engine {container.engine} cannot be started",
+                why=str(fault.__cause__),
+                remedy=f"install it, or correct {_ENGINE}",
+            ) from fault
+        raise
+
+
+def _engine_fault(container: Container, program: str, failure: ProgramFailed) -> EnvironmentFault | None:
+    """Return what went wrong before or around the program, None when the program failed by itself."""
+    code, said = failure.returncode, failure.stderr
+    lower = said.lower()
+    # 125 to 127: the engine, or the shell, could not run it. From 128 on it was killed, below 0 the engine was.
+    if not (code >= 125 or code < 0 or _ENGINE_SPEAKS.search(said)):
+        return None
+    if "no such container" in lower or "no container with name" in lower:
+        return EnvironmentFault(
+            f"there is no container {container.name} for {container.engine}",
+            why=said,
+            remedy=f"look at `{container.engine} ps --all`; correct {_NAME}, or {_ENGINE} when another engine runs it",
+        )
+    if "not running" in lower or "container state improper" in lower or "paused" in lower:
+        return TransientFault(
+            f"the container {container.name} is not running",
+            why=said,
+            remedy=f"start it with `{container.engine} start {container.name}`, or correct {_NAME}",
+        )
+    if code in (126, 127) or "executable file" in lower:
+        return EnvironmentFault(
+            f"{program} cannot be run in {container}",
+            why=said,
+            remedy=f"name the container of the PostgreSQL server in {_NAME}; it needs sh, and PostgreSQL's client "
+            "programs on its PATH",
+        )
+    if code >= 128 or code < 0:
+        return TransientFault(
+            f"{program} in {container} was killed",
+            why=said or f"exit status {code}; this is what a container that is stopped looks like",
+            remedy=f"look at `{container.engine} logs {container.name}`, and whether {_NAME} runs",
+        )
+    return TransientFault(
+        f"the container engine {container.engine} does not work for {container.name}",
+        why=said,
+        remedy=f"try `{container.engine} exec {container.name} true` as the user of this program; is its service "
+        f"running, may this user use it, are {_NAME} and {_ENGINE} right?",
+    )

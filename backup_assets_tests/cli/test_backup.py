@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance
+
+from backup_assets.instance import dagster_instance
+from backup_assets_tests.cli.conftest import Command
+from backup_assets_tests.sources import Source, listed
+
+
+@pytest.fixture
+def instance(an_empty_directory: Path) -> DagsterInstance:
+    return dagster_instance()
+
+
+def test_a_backup_is_committed_proven_and_shown_as_a_run(
+    command: Command, a_configured_database: Source, instance: DagsterInstance
+) -> None:
+    ended = command("backup", "--label", "before release 4.2", "--hold", "release", "--hold-until", "2099-01-31")
+    assert ended.status == 0, ended.err
+    (one,) = listed(a_configured_database.settings())
+    assert ended.value("set") == one.id
+    assert ended.value("rows") == "1050 in 2 tables"
+    assert {line[0]: line[1] for line in ended.lines if line[0] in ("readable", "roles_present", "restored")} == {
+        "readable": "ok",
+        "roles_present": "ok",
+        "restored": "ok",
+    }
+    assert one.manifest.label == "before release 4.2"
+    assert one.manifest.hold is not None
+    assert one.verified is not None
+    (run,) = instance.get_runs()
+    assert (run.job_name, run.is_success, run.tags["dagster/partition"]) == ("erp4_backup_job", True, one.manifest.slot)
+
+
+def test_without_proof_a_set_is_stored_and_counts_as_unproven(command: Command, a_configured_database: Source) -> None:
+    ended = command("backup", "--no-verify", "--content-hashes", "never", "--json")
+    assert ended.status == 0, ended.err
+    (one,) = listed(a_configured_database.settings())
+    assert one.verified is None
+    assert all(table.content_hash is None for table in one.manifest.fingerprints.tables)
+    assert [check["name"] for check in json.loads(ended.out)["checks"]] == ["readable", "roles_present"]
+
+
+def test_the_log_of_dagster_is_shown_only_when_asked_for(command: Command, a_configured_database: Source) -> None:
+    assert command("backup", "--no-verify").err == ""
+    assert "STEP_SUCCESS" in command("backup", "--no-verify", "--verbose").err
+
+
+def test_a_row_whose_file_is_missing_makes_the_status_1_and_the_set_stays(
+    command: Command, a_configured_database: Source, attachments: Path
+) -> None:
+    (attachments / "invoices" / "1.pdf").unlink()
+    ended = command("backup")
+    assert ended.status == 1
+    assert len(listed(a_configured_database.settings())) == 1
+    assert [line[1] for line in ended.lines if line[0] == "rows_and_files_agree"] == ["fail"]
+    assert "a check of it failed" in ended.err
+
+
+def test_a_server_that_cannot_be_reached_is_told_once_and_nothing_is_listed(
+    command: Command, a_configured_database: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_HOST", "/nonexistent")
+    ended = command("backup")
+    assert (ended.status, ended.out) == (3, "")
+    assert ended.err.startswith("error: cannot connect to database")
+    assert len(ended.err.splitlines()) == 3
+    assert listed(a_configured_database.settings()) == []
+
+
+def test_important_tables_become_a_set_of_their_own(
+    command: Command, a_configured_database: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMPORTANT_TABLES", "invoices")
+    ended = command("backup", "--important-tables")
+    assert ended.status == 0, ended.err
+    (one,) = listed(a_configured_database.settings())
+    assert (one.manifest.kind, one.manifest.fingerprints.total_rows) == ("important_tables", 1000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--important-tables",), "erp4 has no important tables"),
+        (("--hold-until", "2099-01-31"), "a hold needs a reason"),
+        (("--hold", "release", "--hold-until", "soon"), "'soon' is no time"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_before_a_run_is_made(
+    command: Command,
+    a_configured_database: Source,
+    instance: DagsterInstance,
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    ended = command("backup", *arguments)
+    assert ended.status == 2
+    assert words in ended.err
+    assert list(instance.get_runs()) == []
+
+
+def test_no_command_writes_a_password(command: Command, a_configured_database: Source, tmp_path: Path) -> None:
+    written = [
+        command(*line.split())
+        for line in (
+            "backup --verbose", "list --json", "show latest --json", "verify", "restore", "doctor", "doctor --json",
+            f"download latest --to {tmp_path}",
+        )
+    ]  # fmt: skip
+    assert [ended.status for ended in written] == [0, 0, 0, 0, 2, 0, 0, 0]
+    secret = a_configured_database.cluster.password
+    assert not [ended for ended in written if secret in ended.out + ended.err]

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from backup_assets.capture.assets import QUICK_CHECKS, capture_specs
+from backup_assets.cli.arguments import parser
+from backup_assets.settings import load_settings
+from backup_assets.settings_docs import settings_page
+from backup_assets.settings_env import VARIABLES
+from backup_assets_tests.docs.pages import DOCS, ROOT, anchors_of, blocks_of, links_of, pages, prose_of
+
+README = ROOT / "README.md"
+COMMAND = ".venv/bin/backup-assets"
+#: Variables that are no settings: a confirmation, libpq's, and names of an example.
+OTHER_VARIABLES = {"RESTORE_CONFIRM", "ERP4_PASSWORD", "FULL_ID"}
+#: What PostgreSQL's, GNU's and other stock programs take.
+STOCK_OPTIONS = {
+    "--clean", "--create", "--dbname", "--globals-only", "--if-exists", "--list", "--no-owner", "--no-privileges",
+    "--no-recursion", "--no-tablespaces", "--snapshot",
+}  # fmt: skip
+#: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
+OTHER_WORDS = {
+    "backup_assets", "content_sha256", "end_offset", "erp4_old", "full_set", "hashtextextended", "in_process",
+    "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "transaction_timeout",
+}  # fmt: skip
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of the commands of `backup-assets` by name."""
+    (action,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def options_of(command: str) -> set[str]:
+    """Return the options of a command of `backup-assets`."""
+    return {option for action in subcommands()[command]._actions for option in action.option_strings}
+
+
+def shell_lines(path: Path) -> list[str]:
+    return [line for block in blocks_of(path) if block.language == "sh" for line in block.body.splitlines()]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in links_of(page):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), f"{page.name} links {target}"
+        assert linked.resolve().is_relative_to(ROOT)
+        assert not anchor or anchor in anchors_of(linked), f"{page.name} links {target}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    waiting = [README]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        if page.suffix == ".md":
+            linked = [(page.parent / target.partition("#")[0]).resolve() for target in links_of(page)]
+            waiting += [path for path in linked if path.is_file()]
+    assert [page for page in pages() if page not in reached] == []
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)\b", " ".join(re.findall(r"`[^`]+`", README.read_text()))))
+    named |= {line.split()[1] for line in shell_lines(README) if line.startswith("make ")}
+    assert {"demo", "dev", "test"} <= named <= targets
+
+
+def test_every_command_of_the_readme_is_one_that_the_program_takes() -> None:
+    commands = [line.partition(COMMAND)[2] for line in shell_lines(README) if COMMAND in line]
+    assert len(commands) > 5
+    for command in commands:
+        parser().parse_args(shlex.split(command))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"backup-assets ([a-z][a-z-]*)\b", " ".join(re.findall(r"`[^`\n]+`", text))):
+        assert name in subcommands(), f"{page.name} names backup-assets {name}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_that_a_page_names_exists(page: Path) -> None:
+    known = STOCK_OPTIONS | {option for command in subcommands() for option in options_of(command)}
+    quoted = " ".join(re.findall(r"`([^`\n]+)`", prose_of(page)))
+    named = set(re.findall(r"(?<!\S)(--[a-z-]+)", quoted))
+    assert named <= known, f"{page.name} names {sorted(named - known)}"
+
+
+def test_the_variables_of_the_readme_configure_the_database_that_it_shows(tmp_path: Path) -> None:
+    lines = [line for line in shell_lines(README) if line.startswith("export ")]
+    words = [word for line in lines for word in shlex.split(line, comments=True)[1:]]
+    settings = load_settings(dict(word.split("=", 1) for word in words), tmp_path)
+    assert (settings.env, settings.backup_dir) == ("production", Path("/srv/backups"))
+    assert settings.databases[0].server.host == "db.internal"
+
+
+def test_the_yaml_of_the_readme_can_be_used_as_it_is(tmp_path: Path) -> None:
+    (example,) = [block.body for block in blocks_of(README) if block.language == "yaml"]
+    (tmp_path / "pdf").mkdir()
+    (tmp_path / "backup.yaml").write_text(example.replace("/srv/erp4/pdf", str(tmp_path / "pdf")))
+    settings = load_settings({"ERP4_PASSWORD": "x"}, tmp_path)
+    assert [database.name for database in settings.databases] == ["erp4"]
+    assert settings.databases[0].schedule.every == "6h"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_variable_that_a_page_names_exists(page: Path) -> None:
+    known = {variable.name for variable in VARIABLES} | OTHER_VARIABLES
+    named = set(re.findall(r"(?<![\w.$/])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b", quoted_in(page)))
+    assert named <= known, f"{page.name} names {sorted(named - known)}"
+
+
+def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
+    demo = load_settings({}, Path("/nonexistent"))
+    assets = {spec.key.path[-1] for spec in capture_specs(demo.databases[0])}
+    known = OTHER_WORDS | assets | set(QUICK_CHECKS) | set(re.findall(r"`([a-z_]+)`", settings_page()))
+    for page in pages():
+        if page.name != "settings.md":
+            words = set(re.findall(r"(?<![\w./<{*-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w./>*])", quoted_in(page)))
+            assert words <= known, f"{page.name} names {sorted(words - known)}"
+
+
+def quoted_in(page: Path) -> str:
+    """Return what a page quotes as code within its text."""
+    return "\n".join(re.findall(r"`([^`\n]+)`", prose_of(page)))
+
+
+@pytest.mark.parametrize(
+    "text", ["GPL-3.0-only", "License :: OSI Approved :: GNU General Public License (GPL)", "AGPL"]
+)
+def test_the_gpl_is_recognised(text: str) -> None:
+    assert is_gpl(text)
+
+
+def test_no_dependency_is_under_the_gpl() -> None:
+    licences = {name: licence_of(name) for name in dependencies_of("backup-assets")}
+    assert len(licences) > 20
+    assert {name: text for name, text in licences.items() if is_gpl(text)} == {}
+
+
+def is_gpl(text: str) -> bool:
+    """Return whether the words name the GPL or AGPL, and not the LGPL."""
+    return re.search(r"\bA?GPL|(?<!Lesser )General Public License", text) is not None
+
+
+def dependencies_of(name: str, extras: tuple[str, ...] = ("",), seen: set[str] | None = None) -> set[str]:
+    """Return the names of everything that is installed with a distribution."""
+    seen = set() if seen is None else seen
+    for text in metadata.requires(name) or []:
+        wanted = Requirement(text)
+        known = canonicalize_name(wanted.name)
+        applies = wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in extras)
+        if applies and known not in seen:
+            seen.add(known)
+            dependencies_of(wanted.name, ("", *wanted.extras), seen)
+    return seen
+
+
+def licence_of(name: str) -> str:
+    """Return what a distribution says of its licence: its expression, its classifiers, or its free text's start."""
+    described = metadata.metadata(name).json
+    classifiers = [text for text in described.get("classifier", ()) if text.startswith("License")]
+    return str(described.get("license_expression") or " ".join(classifiers) or described.get("license", "")[:100])
+
+
+def test_decisions_are_numbered_without_gaps_and_have_all_three_parts() -> None:
+    records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    assert [path.name[:4] for path in records] == [f"{number:04d}" for number in range(1, len(records) + 1)]
+    index = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+    for path in records:
+        text = path.read_text(encoding="utf-8")
+        title = text.splitlines()[0].removeprefix(f"# {path.name[:4]} ")
+        assert f"| [{path.name[:4]}]({path.name}) | {title} |" in index
+        assert [part for part in ("**Context.**", "**Decision.**", "**Consequences.**") if part not in text] == []
+
+
+def test_the_licence_is_the_one_that_the_package_declares() -> None:
+    assert metadata.metadata("backup-assets")["License-Expression"] == "Apache-2.0"
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()

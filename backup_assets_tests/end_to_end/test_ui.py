@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from backup_assets.capture.automation import slots_of
+from backup_assets.capture.capture import local_store, place_of
+from backup_assets.demo.server import stop_demo_server
+from backup_assets.sets.catalog import Catalog
+from backup_assets.settings import Settings, load_settings
+from backup_assets.slots import Slots
+from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, running_browser, running_ui
+
+pytestmark = pytest.mark.slow
+
+_CHECKS = """query($k:[AssetKeyInput!]){assetNodes(assetKeys:$k){assetChecksOrError{... on AssetChecks{checks{name
+  executionForLatestMaterialization{status partition}}}}}}"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    directory: Path
+    settings: Settings
+    ui: DagsterUi
+
+    @property
+    def slots(self) -> Slots:
+        return slots_of(self.settings.databases[0], self.settings, datetime.now(UTC))
+
+    @property
+    def slot(self) -> str:
+        return self.slots.current_key(datetime.now(UTC))
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog(local_store(self.settings), place_of(self.settings.databases[0], self.settings))
+
+
+@pytest.fixture(scope="module")
+def an_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The demo as a new user starts it: no settings, `backup-assets dev`, nothing captured yet."""
+    directory = tmp_path_factory.mktemp("installation")
+    environment = {"DAGSTER_HOME": ""}
+    settings = load_settings({}, directory)
+    with running_ui(directory, environment) as ui:
+        yield Installation(directory, settings, ui)
+    stop_demo_server(directory / "var" / "demo")
+
+
+@pytest.fixture(scope="module")
+def a_browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def a_backup(an_installation: Installation) -> str:
+    """A backup launched in the UI with a label and a hold; returns the id of its set."""
+    config = {"ops": {"erp4_capture": {"config": {"label": "before release 4.2", "hold": "release 4.2"}}}}
+    run = an_installation.ui.launch("erp4_backup_job", an_installation.slot, config)
+    assert an_installation.ui.finished(run) == "SUCCESS"
+    return an_installation.catalog.resolve().id
+
+
+@pytest.fixture(scope="module")
+def a_weekly_set(an_installation: Installation, a_backup: str) -> str:
+    slot = an_installation.slots.weekly.current_key(datetime.now(UTC))
+    run = an_installation.ui.launch("erp4_important_tables_job", slot)
+    assert an_installation.ui.finished(run) == "SUCCESS"
+    return an_installation.catalog.resolve(kind="important_tables").id
+
+
+def test_a_backup_launched_in_the_ui_leaves_a_proven_set_with_its_label_and_hold(
+    an_installation: Installation, a_backup: str
+) -> None:
+    found = an_installation.catalog.find(a_backup)
+
+    assert found is not None
+    assert found.state == "complete"
+    assert found.manifest.label == "before release 4.2"
+    assert found.manifest.hold is not None
+    assert found.manifest.hold.reason == "release 4.2"
+    assert found.verified is not None
+    assert found.verified.content
+
+
+def test_every_check_shows_its_result_in_the_slot(an_installation: Installation, a_backup: str) -> None:
+    keys = [{"path": ["erp4", name]} for name in ("db_dump", "globals", "pdf_archive")]
+    nodes = an_installation.ui.ask(_CHECKS, k=keys)["assetNodes"]
+    shown = {
+        check["name"]: check["executionForLatestMaterialization"]
+        for node in nodes
+        for check in node["assetChecksOrError"]["checks"]
+    }
+
+    assert set(shown) == {"readable", "restored", "roles_present", "matches_index", "rows_and_files_agree"}
+    assert all(one == {"status": "SUCCEEDED", "partition": an_installation.slot} for one in shown.values()), shown
+
+
+def test_the_weekly_set_holds_the_rows_of_the_important_tables_only(
+    an_installation: Installation, a_weekly_set: str
+) -> None:
+    found = an_installation.catalog.find(a_weekly_set)
+
+    assert found is not None
+    assert found.verified is not None
+    tables = {table.name for table in found.manifest.fingerprints.tables}
+    assert {"invoices", "invoice_lines"} < tables
+    assert "customers" not in tables
+
+
+def test_the_lineage_view_shows_the_set_as_one_picture(
+    an_installation: Installation, a_backup: str, a_weekly_set: str, a_browser: Browser
+) -> None:
+    page = a_browser.new_page(viewport={"width": 1600, "height": 820})
+    page.goto(f"{an_installation.ui.url}/locations/backup_assets/asset-groups/erp4/lineage")
+
+    for name in ("postgres", "attachments", "db_dump", "globals", "pdf_archive", "metadata", "important_tables"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=60_000)
+    for checks, assets in ((1, 1), (2, 2), (3, 1)):  # globals; db_dump and pdf_archive; important_tables
+        expect(page.get_by_text(re.compile(f"{checks} / {checks} Passed"))).to_have_count(assets, timeout=60_000)
+    picture = os.environ.get("LINEAGE_PICTURE")  # `make picture` keeps what this test has seen
+    if picture:
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=picture)
+    page.close()
+
+
+def test_the_dump_s_page_explains_itself_and_plots_its_size(
+    an_installation: Installation, a_backup: str, a_browser: Browser
+) -> None:
+    page = a_browser.new_page(viewport={"width": 1600, "height": 1200})
+    page.goto(f"{an_installation.ui.url}/assets/erp4/db_dump?view=overview")
+
+    expect(page.get_by_text("of one exported snapshot").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(a_backup).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("size_bytes").first).to_be_visible(timeout=60_000)
+    page.close()
+
+
+def test_the_restore_job_without_confirmation_fails_and_says_what_it_would_replace(
+    an_installation: Installation, a_backup: str
+) -> None:
+    run = an_installation.ui.launch("erp4_restore_job")
+    events = """query($i:ID!){logsForRun(runId:$i,limit:1000){... on EventConnection{events{
+      __typename ... on ExecutionStepFailureEvent{errorSource failureMetadata{description}}}}}}"""
+
+    assert an_installation.ui.finished(run) == "FAILURE"
+    failures = [
+        event["failureMetadata"]["description"]
+        for event in an_installation.ui.ask(events, i=run)["logsForRun"]["events"]
+        if event["__typename"] == "ExecutionStepFailureEvent"
+    ]
+    assert len(failures) == 1
+    assert "RESTORE_CONFIRM=1" in failures[0]
+    assert "would replace: database erp4" in failures[0]
