@@ -77,6 +77,16 @@ def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]
         path = database.integrity_sql
         yield _tried("integrity SQL", lambda: Finding("integrity SQL", "ok", _queries(path)))
     yield _tried("scratch server", lambda: _scratch(database, settings, facts))
+    yield _off_site()
+
+
+def _off_site() -> Finding:
+    """Say plainly that nothing leaves this machine yet, above all to those who have set variables that suggest it."""
+    wished = [name for name in ("S3_BUCKET", "REMOTE_HOST", "GPG_RECIPIENT") if os.environ.get(name)]
+    found = "every set lies on this machine only, unencrypted"
+    if wished:
+        found += f"; {', '.join(wished)} set here {'has' if len(wished) == 1 else 'have'} no effect yet"
+    return Finding("off-site", "warn", found, "copy BACKUP_DIR to another machine by other means")
 
 
 def _settings(database: DatabaseSettings, settings: Settings) -> Finding:

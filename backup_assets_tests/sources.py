@@ -26,10 +26,14 @@ def no_progress(stage: str, done_bytes: int, expected_bytes: int | None) -> None
     """Take a report of progress and say nothing."""
 
 
+def no_log(line: str) -> None:
+    """Take a line and say nothing."""
+
+
 def connect(cluster: Cluster, dbname: str, **options: Any) -> psycopg.Connection[Any]:
     """Connect without a transaction around the statements; ``options`` override user and password."""
     return psycopg.connect(
-        **{
+        **{  # type: ignore[arg-type]
             "host": str(cluster.socket_directory),
             "port": cluster.port,
             "user": cluster.superuser,
@@ -47,7 +51,7 @@ def make_database(cluster: Cluster, name: str, *statements: str) -> None:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     with connect(cluster, name) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement.encode())
 
 
 def drop_database(cluster: Cluster, name: str) -> None:
@@ -72,12 +76,12 @@ class Source:
         """Run statements, each committed by itself."""
         with self.connect() as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
+                connection.execute(statement.encode())
 
     def value(self, query: str) -> Any:
         """Return the one value of a query."""
         with self.connect() as connection:
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(query.encode()).fetchone()
         assert row is not None
         return row[0]
 
@@ -105,7 +109,7 @@ def capture(
     settings: Settings,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = no_log,
     **request: Any,
 ) -> Captured:
     """Capture the only database of ``settings`` into a slot of today."""
@@ -127,7 +131,7 @@ def proven(settings: Settings, captured: Captured, *, content: bool = True) -> P
     """Restore a captured set on a scratch server and compare it."""
     chosen = catalog_of(settings).resolve(captured.manifest.id)
     store = local_store(settings)
-    return verify_set(settings.databases[0], settings, store, chosen, content=content, log=lambda line: None)
+    return verify_set(settings.databases[0], settings, store, chosen, content=content, log=no_log)
 
 
 def dump_path(settings: Settings, captured: Captured) -> Path:

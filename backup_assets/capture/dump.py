@@ -16,7 +16,8 @@ from typing import BinaryIO, Literal
 from backup_assets.compressed import CompressedFile, CompressedReader
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
-from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.clients import Clients, has_zstd, version_of
+from backup_assets.postgres.container import container_faults
 from backup_assets.postgres.names import quote_name, statements
 from backup_assets.postgres.server import Server, database_argument
 from backup_assets.process import ProgramFailed, run, started
@@ -62,14 +63,14 @@ def client_facts(server: Server, clients: Clients | None) -> tuple[str, str, boo
         if clients is None:
             raise AssertionError("client programs are needed outside a container")
         return clients.version, str(clients.directory), clients.zstd
-    base = [server.container.engine, "exec", server.container.name, "pg_dump"]
-    version = run([*base, "--version"], timeout=60).stdout.strip().split(") ", 1)[-1]
-    try:
-        run([*base, "-Fc", "--compress=zstd:1", "-f", "/dev/null", "-h", "/nonexistent", "-d", "x"], timeout=60)
-    except ProgramFailed as failure:
-        zstd = "compression" not in failure.stderr and "--compress" not in failure.stderr
-        return version, server.place, zstd
-    return version, server.place, False
+    command = server.container.plain_argv("pg_dump")
+    with container_faults(server.container, "pg_dump"):
+        found = version_of(command)
+        if found is None:
+            raise EnvironmentFault(
+                f"the pg_dump in {server.place} does not say its version", remedy="is it a PostgreSQL image?"
+            )
+        return found[0], server.place, has_zstd(command)
 
 
 def dump_database(
@@ -115,8 +116,21 @@ def dump_database(
             run(argv, timeout=timeout, env=server.environment())
             return
         argv = server.argv(clients, "pg_dump", *arguments, "--dbname", database_argument(database))
-        with started(argv, timeout=timeout, env=server.environment(), stdout=subprocess.PIPE) as running:
-            _receive(running.stdout, target, plan.zstd_level if plan.format == "pg_custom.zst" else None)
+        _stream(server, "pg_dump", argv, target, plan.zstd_level if plan.format == "pg_custom.zst" else None, timeout)
+
+
+def _stream(
+    server: Server, program: str, argv: list[str], target: Path, zstd_level: int | None, timeout: float
+) -> None:
+    """Run a program and write its output to ``target``, compressed when a level is given."""
+    # Inside a container the program lives as long as this pipe is open: it closes however this process ends.
+    tether = None if server.container else subprocess.DEVNULL
+    with (
+        container_faults(server.container, program),
+        started(argv, timeout=timeout, env=server.environment(), stdin=tether, stdout=subprocess.PIPE) as running,
+    ):
+        _receive(running.stdout, target, zstd_level)
+        running.process.wait()
 
 
 def _create_private(path: Path) -> None:
@@ -169,8 +183,7 @@ def dump_globals(
         *(() if passwords else ("--no-role-passwords",)),
     ]
     argv = server.argv(clients, "pg_dumpall", *arguments)
-    with started(argv, timeout=timeout, env=server.environment(), stdout=subprocess.PIPE) as running:
-        _receive(running.stdout, target, None)
+    _stream(server, "pg_dumpall", argv, target, None, timeout)
     require_complete_globals(target)
 
 

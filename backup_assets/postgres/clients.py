@@ -16,6 +16,7 @@ from backup_assets.process import ProgramFailed, run
 
 PROGRAMS = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
 _VERSION = re.compile(r"\(PostgreSQL\) (?P<version>(?P<major>\d+)(\.\d+)?\S*)")
+_ASK_SECONDS = 60
 #: Where the distributions keep every installed major version: Debian and Ubuntu, PGDG for RHEL, Homebrew.
 _DISTRIBUTION_DIRECTORIES = (
     ("/usr/lib/postgresql", "*/bin"),
@@ -59,19 +60,27 @@ def _inspect(directory: Path, origin: str) -> Clients | None:
         return None
     pg_dump = str(directory / "pg_dump")
     try:
-        match = _VERSION.search(run([pg_dump, "--version"], timeout=20).stdout)
+        found = version_of([pg_dump])
+        return Clients(directory, *found, has_zstd([pg_dump]), origin) if found else None
     except EnvironmentFault:
         return None  # a wrapper without any version behind it, or a binary for another machine
-    if match is None:
-        return None
-    return Clients(directory, match["version"], int(match["major"]), _has_zstd(pg_dump), origin)
 
 
-def _has_zstd(pg_dump: str) -> bool:
+def version_of(command: Sequence[str]) -> tuple[str, int] | None:
+    """Return version and major of the client program that ``command`` runs, None when it does not say."""
+    match = _VERSION.search(run([*command, "--version"], timeout=_ASK_SECONDS).stdout)
+    return (match["version"], int(match["major"])) if match else None
+
+
+def has_zstd(command: Sequence[str]) -> bool:
+    """Tell whether the pg_dump that ``command`` runs compresses with zstd."""
     # pg_dump checks its options before it connects, so that a socket directory that cannot exist tells them apart.
+    probe = ("-Fc", "--compress=zstd:1", "-f", "/dev/null", "-h", "/nonexistent", "-d", "x")
     try:
-        run([pg_dump, "-Fc", "--compress=zstd:1", "-f", "/dev/null", "-h", "/nonexistent", "-d", "x"], timeout=20)
+        run([*command, *probe], timeout=_ASK_SECONDS)
     except ProgramFailed as failure:
+        if failure.returncode != 1:
+            raise  # pg_dump itself ends with 1: it was not even run
         return "compression" not in failure.stderr and "--compress" not in failure.stderr
     return False
 

@@ -12,6 +12,8 @@ from backup_assets.process import ProgramFailed
 
 #: Ends the program when its standard input does. An engine does not pass signals on, and a program that runs in a
 #: container stays there when the engine's `exec` is killed; but every engine closes the input of what it ran.
+#: The shell waits for both of its children: what it left behind would become a child of process 1, which is the
+#: postmaster itself in most images, and that takes a stranger ended by a signal for a crashed backend and restarts all.
 _TETHER = """
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -22,6 +24,7 @@ exec 3<&-
 wait "$program"
 status=$?
 kill "$watcher" 2>/dev/null
+wait "$watcher"
 exit "$status"
 """
 #: They only write. The others read their input, and end with it by themselves.
@@ -32,8 +35,8 @@ _ENGINE_SPEAKS = re.compile(
     r"|(Got )?permission denied while trying to connect|Cannot connect to Podman)",
     re.MULTILINE | re.IGNORECASE,
 )
-_NAME = "DB_CONTAINER (server.container.name in backup.yaml)"
-_ENGINE = "DB_CONTAINER_ENGINE (server.container.engine in backup.yaml)"
+NAME_SETTING = "DB_CONTAINER (server.container.name in backup.yaml)"
+ENGINE_SETTING = "DB_CONTAINER_ENGINE (server.container.engine in backup.yaml)"
 
 
 @dataclass(frozen=True)
@@ -57,38 +60,41 @@ class Container:
         tether = ["sh", "-c", _TETHER, "sh"] if program in _TETHERED else []
         return [self.engine, "exec", "-i", *handed, self.name, *tether, program, *arguments]
 
+    def plain_argv(self, program: str) -> list[str]:
+        """Return the beginning of an argument list that runs ``program`` inside without input or variables."""
+        return [self.engine, "exec", self.name, program]
+
 
 @contextmanager
 def container_faults(container: Container | None, program: str) -> Iterator[None]:
-    """Raise what fails in the block in words of the settings, when it was a program inside ``container``.
-
-    Raises EnvironmentFault for a container or an engine that is not there, TransientFault for one that does not run;
-    ProgramFailed, naming the program instead of the engine, when the program itself failed.
-    """
-    if container is None:
-        yield
-        return
+    """Raise what fails in the block, which runs a program inside ``container``, as :func:`container_fault` says."""
     try:
         yield
-    except ProgramFailed as failure:
-        fault = _engine_fault(container, program, failure)
-        if fault is not None:
-            raise fault from failure
-        raise ProgramFailed(
-            f"{program} in {container} failed with exit status {failure.returncode}",
-            why=failure.why,
-            remedy=failure.remedy,
-            returncode=failure.returncode,
-            stderr=failure.stderr,
-        ) from failure
     except EnvironmentFault as fault:
-        if isinstance(fault.__cause__, FileNotFoundError | PermissionError):
-            raise EnvironmentFault(
-                f"the container engine {container.engine} cannot be started",
-                why=str(fault.__cause__),
-                remedy=f"install it, or correct {_ENGINE}",
-            ) from fault
-        raise
+        raise (container_fault(container, program, fault) if container else fault) from fault.__cause__
+
+
+def container_fault(container: Container, program: str, fault: EnvironmentFault) -> EnvironmentFault:
+    """Return what `process` raised about the engine's ``exec``, in words of the program and of the settings.
+
+    An EnvironmentFault for a container or an engine that is not there, a TransientFault for one that does not run;
+    ProgramFailed, naming the program instead of the engine, when the program itself failed; else ``fault`` itself.
+    """
+    if isinstance(fault, ProgramFailed):
+        return _engine_fault(container, program, fault) or ProgramFailed(
+            f"{program} in {container} failed with exit status {fault.returncode}",
+            why=fault.why,
+            remedy=fault.remedy,
+            returncode=fault.returncode,
+            stderr=fault.stderr,
+        )
+    if isinstance(fault.__cause__, FileNotFoundError | PermissionError):
+        return EnvironmentFault(
+            f"the container engine {container.engine} cannot be started",
+            why=str(fault.__cause__),
+            remedy=f"install it, or correct {ENGINE_SETTING}",
+        )
+    return fault
 
 
 def _engine_fault(container: Container, program: str, failure: ProgramFailed) -> EnvironmentFault | None:
@@ -102,30 +108,31 @@ def _engine_fault(container: Container, program: str, failure: ProgramFailed) ->
         return EnvironmentFault(
             f"there is no container {container.name} for {container.engine}",
             why=said,
-            remedy=f"look at `{container.engine} ps --all`; correct {_NAME}, or {_ENGINE} when another engine runs it",
+            remedy=f"look at `{container.engine} ps --all`; correct {NAME_SETTING}, or {ENGINE_SETTING} when another "
+            "engine runs it",
         )
     if "not running" in lower or "container state improper" in lower or "paused" in lower:
         return TransientFault(
             f"the container {container.name} is not running",
             why=said,
-            remedy=f"start it with `{container.engine} start {container.name}`, or correct {_NAME}",
+            remedy=f"start it with `{container.engine} start {container.name}`, or correct {NAME_SETTING}",
         )
     if code in (126, 127) or "executable file" in lower:
         return EnvironmentFault(
             f"{program} cannot be run in {container}",
             why=said,
-            remedy=f"name the container of the PostgreSQL server in {_NAME}; it needs sh, and PostgreSQL's client "
-            "programs on its PATH",
+            remedy=f"name the container of the PostgreSQL server in {NAME_SETTING}; it needs sh, and PostgreSQL's "
+            "client programs on its PATH",
         )
     if code >= 128 or code < 0:
         return TransientFault(
             f"{program} in {container} was killed",
             why=said or f"exit status {code}; this is what a container that is stopped looks like",
-            remedy=f"look at `{container.engine} logs {container.name}`, and whether {_NAME} runs",
+            remedy=f"look at `{container.engine} logs {container.name}`, and whether {NAME_SETTING} runs",
         )
     return TransientFault(
         f"the container engine {container.engine} does not work for {container.name}",
         why=said,
         remedy=f"try `{container.engine} exec {container.name} true` as the user of this program; is its service "
-        f"running, may this user use it, are {_NAME} and {_ENGINE} right?",
+        f"running, may this user use it, are {NAME_SETTING} and {ENGINE_SETTING} right?",
     )

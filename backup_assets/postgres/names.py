@@ -61,6 +61,27 @@ def statements(script: str) -> Iterator[str]:
         yield text
 
 
+def is_plain(statement: str) -> bool:
+    """Tell whether psql hands a statement over as it is: everything closed, no command of psql's own in it."""
+    script = statement + "\n;"
+    position, end = 0, len(statement) + 1
+    while position < end:
+        character = script[position]
+        if character == "\\":
+            return False
+        if script.startswith("--", position):
+            position = _after(script, "\n", position)
+        elif script.startswith("/*", position):
+            position = _after_comment(script, position)
+        elif character in "'\"":
+            position = _end_of_quoted(script, position, escapes=_is_escape_string(script, position))
+        elif character == "$" and (tag := _dollar_tag(script, position)):
+            position = _after(script, tag, position + len(tag))
+        else:
+            position += 1
+    return position == end
+
+
 def _after(script: str, mark: str, position: int) -> int:
     found = script.find(mark, position)
     return len(script) if found < 0 else found + len(mark)

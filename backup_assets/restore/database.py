@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup_assets.capture.capture import newest_reader
 from backup_assets.capture.dump import decompress, unpack_directory_dump
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
-from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.clients import Clients, choose_clients
+from backup_assets.postgres.container import container_faults
 from backup_assets.postgres.names import quote_literal, quote_name, statements
 from backup_assets.postgres.server import Server, database_argument
 from backup_assets.postgres.session import Session, one_value
@@ -22,10 +24,21 @@ from backup_assets.sets.manifest import Artifact
 
 _DATABASE_ENTRY = re.compile(r"\d+; \d+ \d+ (?:DATABASE(?: PROPERTIES)? - |(?:ACL|COMMENT|SECURITY LABEL) - DATABASE )")
 _TABLE_DATA = re.compile(r"\d+; \d+ \d+ TABLE DATA (?P<rest>.+)")
-_NOT_ALONE = re.compile(r"\d+; \d+ \d+ FK CONSTRAINT ")
+_NOT_ALONE = re.compile(r"\d+; \d+ \d+ FK CONSTRAINT (?P<rest>.+)")
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s";]+)'
+_CONSTRAINT_COMMENT = re.compile(
+    rf"\d+; \d+ \d+ COMMENT (?P<schema>.+?) CONSTRAINT (?P<name>{_NAME}) ON (?P<table>{_NAME}) "
+)
 _NAMED = re.compile(rf"(?P<before>^(?:CREATE|ALTER|COMMENT ON) DATABASE | ON DATABASE | IN DATABASE ){_NAME}")
 _TABLESPACE = re.compile(rf" TABLESPACE = {_NAME}")
+#: What pg_restore says when not the archive is at fault: refused or lost connections, a server that stops, its disk.
+_SERVER_FAILED = (
+    "connection to server",
+    "server closed the connection",
+    "terminating connection",
+    "shutting down",
+    "No space left",
+)
 
 
 @dataclass(frozen=True)
@@ -142,17 +155,50 @@ def select_entries(entries: Sequence[str], selection: Selection, owned: Sequence
     """Return the lines of an archive's list to be restored; ``owned`` names every table that has rows in it."""
     # Longest first: a list does not quote names, and a table `a b` is not the table `a` of a role `b`.
     tables = sorted(owned, key=lambda table: len(f"{table[0]} {table[1]}"), reverse=True)
+    left_out = [key["rest"] for line in entries if (key := _NOT_ALONE.match(line))]
     chosen = []
     for line in entries:
         data = _TABLE_DATA.match(line)
         if data is not None:
-            table = next(((s, n) for s, n in tables if data["rest"].startswith(f"{s} {n} ")), None)
+            table = next(((s, n) for s, n in tables if data["rest"].startswith(_listed(s, n))), None)
             # Of no known table are the rows of an extension's own tables: only a selection leaves them out.
             if selection.includes(*table) if table else not (selection.tables or selection.schemas):
                 chosen.append(line)
-        elif not _NOT_ALONE.match(line):
+        elif not _NOT_ALONE.match(line) and not _is_comment_on(left_out, line):
             chosen.append(line)
     return chosen
+
+
+def _listed(*names: str) -> str:
+    """Return names as pg_restore lists them: unquoted, every line end a space."""
+    return "".join(f"{name} " for name in names).replace("\n", " ").replace("\r", " ")
+
+
+def _is_comment_on(foreign_keys: Sequence[str], line: str) -> bool:
+    comment = _CONSTRAINT_COMMENT.match(line)
+    if comment is None:
+        return False
+    table, name = (
+        part[1:-1].replace('""', '"') if part.startswith('"') else part for part in (comment["table"], comment["name"])
+    )
+    return any(key.startswith(_listed(comment["schema"], table, name)) for key in foreign_keys)
+
+
+def restoring_clients(server: Server, found: tuple[Clients, ...], server_major: int, archive_major: int) -> Clients:
+    """Return the clients of this machine with which an archive gets into a server.
+
+    Into a container only its own pg_restore writes, and those of this machine just read. Raises EnvironmentFault when
+    none fit, or when the container's would not understand the archive.
+    """
+    if server.container is None:
+        return choose_clients(found, server_major, at_least=archive_major)
+    if archive_major > server_major:
+        raise EnvironmentFault(
+            f"the programs in {server.place} cannot read the dump",
+            why=f"pg_dump {archive_major} made it, PostgreSQL {server_major} runs there",
+            remedy="restore into a server of that version or newer (--to-host)",
+        )
+    return newest_reader(found, archive_major)
 
 
 def restore_archive(
@@ -197,13 +243,14 @@ def restore_archive(
             )
         argv = server.argv(None, "pg_restore", *arguments)
         with (
+            container_faults(server.container, "pg_restore"),
             started(argv, timeout=timeout, env=server.environment(), stdin=None) as running,
             archive.path.open("rb") as handle,
         ):
             shutil.copyfileobj(handle, running.stdin, CHUNK_BYTES)
     except (ProgramFailed, BrokenPipeError) as failure:
         why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
-        if "connection to server" in why or "No space left" in why:
+        if any(sign in why for sign in _SERVER_FAILED):
             raise EnvironmentFault("pg_restore could not do its work", why=why, remedy="see the server's log") from None
         raise CheckFailed("pg_restore rejected the dump", why=why, remedy="use another set") from failure
 

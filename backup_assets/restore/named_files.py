@@ -67,6 +67,15 @@ def open_named_files(files: NamedFiles, database: DatabaseSettings, settings: Se
     the local store. Raises CheckFailed when a file is not what the manifest says, Refused when the files are not of one
     generation or are none that can be restored, EnvironmentFault when one cannot be read.
     """
+    try:
+        return _open(files, database, settings)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the named file {error.filename} cannot be read", why=str(error), remedy="check its permissions and disk"
+        ) from error
+
+
+def _open(files: NamedFiles, database: DatabaseSettings, settings: Settings) -> OpenedFiles:
     for path in (files.dump, files.globals, files.assets):
         if path is not None and not path.is_file():
             raise Refused(f"there is no file {path}", remedy="correct its path")
@@ -218,8 +227,6 @@ def _dump_format(path: Path) -> tuple[DumpFormat, int]:
             return "pg_directory.tar", _writer_of(path, contents.read(7) if contents else b"")
     except (tarfile.TarError, KeyError):
         _refuse_no_dump(path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path} cannot be read", why=str(error), remedy="check its permissions") from error
 
 
 def _writer_of(path: Path, head: bytes) -> int:

@@ -17,13 +17,12 @@ from backup_assets.capture.capture import place_of
 from backup_assets.capture.dump import read_whole_archive
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import make_private_directory
-from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import one_row, open_session
 from backup_assets.restore.attachments import restore_attachments
 from backup_assets.restore.comparison import differences
-from backup_assets.restore.database import Selection, database_exists, drop_database
+from backup_assets.restore.database import Selection, database_exists, drop_database, restoring_clients
 from backup_assets.restore.fetch import FetchedSet, fetch_set
 from backup_assets.restore.leftovers import (
     RESTORING,
@@ -33,7 +32,7 @@ from backup_assets.restore.leftovers import (
 )
 from backup_assets.restore.named_files import OpenedFiles
 from backup_assets.restore.roles import restore_roles
-from backup_assets.restore.scratch import require_extensions
+from backup_assets.restore.scratch import reading_clients, require_extensions
 from backup_assets.restore.swap import (
     LONGEST_NAME_BYTES,
     end_sessions,
@@ -294,9 +293,8 @@ class Restore:
                 for statement in roles.left_out:
                     self._log(f"roles: left out {statement}")
         archive_major = int(manifest.client.version.split(".")[0])
-        clients = choose_clients(
-            find_clients(self._settings.client_bin_dir), int(number or 0) // 10000, at_least=archive_major
-        )
+        found = reading_clients(self._settings, manifest)
+        clients = restoring_clients(self._server, found, int(number or 0) // 10000, archive_major)
         try:
             with self._stage("database"):
                 restore_dump_as(

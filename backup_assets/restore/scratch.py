@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backup_assets.errors import EnvironmentFault, Refused
-from backup_assets.postgres.clients import Clients, choose_clients, find_clients
+from backup_assets.postgres.clients import Clients, find_clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.server_binaries import (
     ServerBinaries,
@@ -17,6 +17,7 @@ from backup_assets.postgres.server_binaries import (
 )
 from backup_assets.postgres.session import Session, one_row, one_value, open_session
 from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_cluster
+from backup_assets.restore.database import restoring_clients
 from backup_assets.sets.manifest import Manifest
 from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
 
@@ -57,6 +58,26 @@ def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Man
         yield _scratch(server, settings, manifest, archive_major, throw_away=True)
 
 
+def reading_clients(settings: Settings, manifest: Manifest) -> tuple[Clients, ...]:
+    """Return the client programs of this machine that can read the compression of a set's dump.
+
+    Others would call a good dump damaged. Raises EnvironmentFault when there are none.
+    """
+    found = find_clients(settings.client_bin_dir)
+    dump = manifest.artifact("dump")
+    if dump is not None and dump.format == "pg_custom.zst":  # zstd around the dump is taken off by us
+        return found
+    able = tuple(clients for clients in found if clients.zstd)
+    if not able:
+        raise EnvironmentFault(
+            f"no PostgreSQL client programs here can read the dump of {manifest.id}",
+            why=f"it is compressed with zstd, and these lack it: {', '.join(map(str, found)) or 'none was found'}",
+            remedy=f"install the clients of version {max(16, manifest.server.major)} or newer with zstd, or name their "
+            "directory in PG_BIN_DIR (client_bin_dir in backup.yaml)",
+        )
+    return able
+
+
 def _require_other_server(scratch: ServerSettings, source: ServerSettings) -> None:
     same = (scratch.host, scratch.port, scratch.container) == (source.host, source.port, source.container)
     if same or ((mark := _mark_of(scratch)) is not None and mark == _mark_of(source)):
@@ -94,7 +115,7 @@ def _scratch(
         (number,) = one_row(session, "SELECT current_setting('server_version_num')")
         require_extensions(session, manifest.server.extensions, server.place)
     major = int(number or 0) // 10000
-    clients = choose_clients(find_clients(settings.client_bin_dir), major, at_least=archive_major)
+    clients = restoring_clients(server, reading_clients(settings, manifest), major, archive_major)
     return Scratch(server, clients, major, throw_away)
 
 

@@ -26,7 +26,7 @@ from backup_assets.capture.dump import (
 from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, take_fingerprints
 from backup_assets.errors import CheckFailed
 from backup_assets.files import make_private_directory
-from backup_assets.postgres.clients import Clients, find_clients
+from backup_assets.postgres.clients import Clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
 from backup_assets.restore.comparison import differences
@@ -42,7 +42,7 @@ from backup_assets.restore.database import (
 from backup_assets.restore.fetch import FetchedSet, fetch_set
 from backup_assets.restore.leftovers import SCRATCH_DATABASE, VERIFYING, remove_left_scratch
 from backup_assets.restore.roles import restore_roles
-from backup_assets.restore.scratch import Scratch, scratch_server
+from backup_assets.restore.scratch import Scratch, reading_clients, scratch_server
 from backup_assets.restore.swap import side_name
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
@@ -183,7 +183,7 @@ def require_attachments(fetched: FetchedSet) -> None:
 
 def reader_for(manifest: Manifest, settings: Settings) -> Clients:
     """Return client programs of this machine that can read the set's dump."""
-    return newest_reader(find_clients(settings.client_bin_dir), int(manifest.client.version.split(".")[0]))
+    return newest_reader(reading_clients(settings, manifest), int(manifest.client.version.split(".")[0]))
 
 
 def _restore_on_trial(

@@ -57,9 +57,7 @@ def fingerprints(source: Source) -> Fingerprints:
         ("ALTER TABLE doubles RENAME TO triples", "table public.doubles"),
     ],
 )
-def test_every_change_of_content_is_noticed(
-    a_cluster: Cluster, source_of: SourceOf, change: str, noticed: str
-):
+def test_every_change_of_content_is_noticed(a_cluster: Cluster, source_of: SourceOf, change: str, noticed: str):
     source = source_of(a_cluster, *ROWS)
     before = fingerprints(source)
     assert differences(before, fingerprints(source), content=True) == ()
@@ -114,9 +112,7 @@ def test_tables_of_extensions_and_temporary_ones_are_not_ours(a_cluster: Cluster
             assert dumped_tables(session) == [("public", "ours")]
 
 
-def test_a_table_in_the_schema_of_an_extension_is_ours_when_pg_dump_dumps_it(
-    a_cluster: Cluster, source_of: SourceOf
-):
+def test_a_table_in_the_schema_of_an_extension_is_ours_when_pg_dump_dumps_it(a_cluster: Cluster, source_of: SourceOf):
     source = source_of(
         a_cluster,
         "CREATE SCHEMA theirs",
@@ -147,9 +143,11 @@ def test_the_rows_of_a_partitioned_table_are_counted_where_they_lie(a_cluster: C
 
 
 def test_an_important_table_that_does_not_exist_is_a_mistake_in_the_settings(an_empty_database: Source):
-    with open_session(an_empty_database.server, an_empty_database.name) as session:
-        with pytest.raises(SettingsError, match=r"the important table public\.invioces does not exist") as caught:
-            tables_below(session, ["invioces"])
+    with (
+        open_session(an_empty_database.server, an_empty_database.name) as session,
+        pytest.raises(SettingsError, match=r"the important table public\.invioces does not exist") as caught,
+    ):
+        tables_below(session, ["invioces"])
 
     assert "IMPORTANT_TABLES" in caught.value.remedy
 

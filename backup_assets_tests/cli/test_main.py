@@ -49,6 +49,7 @@ def test_several_databases_are_listed_when_none_is_named(command: Command, an_em
     two_databases(an_empty_directory)
     ended = command("list")
     assert ended.status == 2
+    assert "several databases are configured" in ended.err
     assert "erp4, crm" in ended.err
 
 

@@ -236,3 +236,9 @@ def test_a_file_that_is_no_dump_is_refused_with_the_stock_way(
     ended = command("restore", "--file", str(script))
     assert ended.status == 2
     assert "psql" in ended.err
+
+
+def test_a_named_file_that_cannot_be_looked_at_is_told(command: Command, a_configured_database: Source) -> None:
+    ended = command("restore", "--file", "x" * 300)
+    assert ended.status == 3
+    assert "cannot be read" in ended.err

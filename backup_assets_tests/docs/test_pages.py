@@ -76,7 +76,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z]+)\b", " ".join(re.findall(r"`[^`]+`", README.read_text()))))
+    named = set(re.findall(r"^make ([a-z]+)$", quoted_in(README), re.MULTILINE))
     named |= {line.split()[1] for line in shell_lines(README) if line.startswith("make ")}
     assert {"demo", "dev", "test"} <= named <= targets
 
@@ -90,16 +90,14 @@ def test_every_command_of_the_readme_is_one_that_the_program_takes() -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"backup-assets ([a-z][a-z-]*)\b", " ".join(re.findall(r"`[^`\n]+`", text))):
+    for name in re.findall(r"backup-assets ([a-z][a-z-]*)\b", quoted_in(page)):
         assert name in subcommands(), f"{page.name} names backup-assets {name}"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_option_that_a_page_names_exists(page: Path) -> None:
     known = STOCK_OPTIONS | {option for command in subcommands() for option in options_of(command)}
-    quoted = " ".join(re.findall(r"`([^`\n]+)`", prose_of(page)))
-    named = set(re.findall(r"(?<!\S)(--[a-z-]+)", quoted))
+    named = set(re.findall(r"(?<!\S)(--[a-z-]+)", quoted_in(page)))
     assert named <= known, f"{page.name} names {sorted(named - known)}"
 
 
@@ -139,7 +137,7 @@ def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
 
 def quoted_in(page: Path) -> str:
     """Return what a page quotes as code within its text."""
-    return "\n".join(re.findall(r"`([^`\n]+)`", prose_of(page)))
+    return "\n".join(" ".join(text.split()) for text in re.findall(r"`([^`]+)`", prose_of(page)))
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,9 @@ def test_a_set_of_the_important_tables_is_restored_by_the_commands_of_the_page(
     chosen = f"ID={captured.manifest.id}; FULL_ID=; DB={a_database.name}; umask 077; mkdir -p $WORK"
     chosen += "; export MANIFEST=$PLACE/meta/$ID.manifest.json"
 
-    printed = target.must(place(settings), "seal", "checksums", "dump", "important-tables", "compare", before=chosen)
+    printed = target.must(
+        place(settings), "seal", "checksums", "roles", "dump", "important-tables", "compare", before=chosen
+    )
 
     assert printed.splitlines()[-1] == "public.invoices|1000|t"
     assert target.database(a_database.name).value("SELECT count(*) FROM customers") == 0

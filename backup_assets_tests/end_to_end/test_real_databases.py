@@ -136,16 +136,19 @@ def test_a_database_may_have_any_name(a_cluster: Cluster, source_of: SourceOf, t
 def test_the_properties_of_a_database_come_back_and_do_not_hinder_the_proof(a_database: Source):
     name = a_database.name
     with connect(a_database.cluster, "postgres") as connection:
-        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        connection.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 7")
-        connection.execute(f"COMMENT ON DATABASE {name} IS 'ON DATABASE x; it''s'")
-        connection.execute(f"ALTER ROLE postgres IN DATABASE {name} SET search_path = 'elsewhere'")
+        for statement in (
+            f"ALTER DATABASE {name} SET default_transaction_read_only = on",
+            f"ALTER DATABASE {name} CONNECTION LIMIT 7",
+            f"COMMENT ON DATABASE {name} IS 'ON DATABASE x; it''s'",
+            f"ALTER ROLE postgres IN DATABASE {name} SET search_path = 'elsewhere'",
+        ):
+            connection.execute(statement.encode())
     try:
         settings = a_database.settings()
         record = proven(settings, a_database.captured(settings)).record
     finally:
         with connect(a_database.cluster, "postgres") as connection:
-            connection.execute(f"ALTER DATABASE {name} RESET ALL")
+            connection.execute(f"ALTER DATABASE {name} RESET ALL".encode())
 
     assert record.passed, record.problems
 
@@ -154,7 +157,8 @@ def test_the_properties_of_a_database_come_back_and_do_not_hinder_the_proof(a_da
 def test_two_thousand_tables_come_back_equal(a_cluster: Cluster, source_of: SourceOf, tmp_path: Path):
     source = source_of(
         a_cluster,
-        "DO $$ BEGIN FOR n IN 1..2000 LOOP EXECUTE format('CREATE TABLE t%s AS SELECT %s AS id', n, n); END LOOP; END $$",
+        "DO $$ BEGIN FOR n IN 1..2000 LOOP "
+        "EXECUTE format('CREATE TABLE t%s AS SELECT %s AS id', n, n); END LOOP; END $$",
     )
 
     captured = prove_both_ways(source, source.settings(), tmp_path)

@@ -16,7 +16,7 @@ def an_engine(directory: Path, cluster: Cluster) -> Path:
         'while true; do case "$1" in -i) shift;; -e) shift 2;; *) break;; esac; done\n'
         '[ "$1" = erp-db ] || { echo "no such container: $1" >&2; exit 125; }\nshift\n'
         f'export PGHOST="{cluster.socket_directory}"\nprogram="$1"\nshift\n'
-        f'exec "{cluster.binaries.directory}/$program" "$@"\n'
+        f'PATH="{cluster.binaries.directory}:$PATH" exec "$program" "$@"\n'
     )
     engine.chmod(0o755)
     return engine

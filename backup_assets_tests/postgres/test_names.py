@@ -18,7 +18,9 @@ PIECES = st.one_of(
     TEXT.filter(lambda t: "\\" not in t).map(quote_literal),
     NASTY.map(quote_literal),
     NASTY.filter(bool).map(quote_name),
-    st.builds("{0}{1}{0}".format, st.sampled_from(["$$", "$tag$", "$_1$"]), st.sampled_from(["a;b", "'", "--", "$x$;"])),
+    st.builds(
+        "{0}{1}{0}".format, st.sampled_from(["$$", "$tag$", "$_1$"]), st.sampled_from(["a;b", "'", "--", "$x$;"])
+    ),
 )
 
 

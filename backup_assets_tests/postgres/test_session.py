@@ -23,7 +23,20 @@ def a_server(request: pytest.FixtureRequest, an_empty_database: Source, tmp_path
     return Server.from_settings(an_empty_database.server_settings(container=engine))
 
 
-VALUES = (None, "NULL", "\\N", "", " ", "tab\there", "line\nbreak", "cr\rx", "back\\slash", "\\t", "日本 ä", "a" * 100_000)
+VALUES = (
+    None,
+    "NULL",
+    "\\N",
+    "",
+    " ",
+    "tab\there",
+    "line\nbreak",
+    "cr\rx",
+    "back\\slash",
+    "\\t",
+    "日本 ä",
+    "a" * 100_000,
+)
 
 
 def test_values_come_back_as_text_whatever_they_hold(a_server: Server, an_empty_database: Source):
@@ -34,7 +47,7 @@ def test_values_come_back_as_text_whatever_they_hold(a_server: Server, an_empty_
 
     with open_session(a_server, an_empty_database.name) as session:
         assert tuple(value for (value,) in session.rows("SELECT t FROM v ORDER BY n")) == VALUES
-        assert list(session.rows("SELECT n AS a, t AS \"b c\" FROM v WHERE n < 1", header=True)) == [
+        assert list(session.rows('SELECT n AS a, t AS "b c" FROM v WHERE n < 1', header=True)) == [
             ("a", "b c"),
             ("0", None),
         ]
@@ -83,7 +96,10 @@ def test_another_thread_is_interrupted(a_server: Server, an_empty_database: Sour
 
             thread = threading.Thread(target=sleep)
             thread.start()
-            query = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' "
+                "AND pid <> pg_backend_pid()"
+            )
             while an_empty_database.value(query) == 0:
                 assert time.monotonic() - begun < 30
             session.interrupt()

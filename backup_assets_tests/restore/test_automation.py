@@ -15,10 +15,10 @@ from backup_assets_tests.restore.restoring import rows_of as rows_in
 ROWS = {"accounting.entries": 100, "public.customers": 20, "public.invoices": 100}
 
 
-def run_job(erp: Erp, instance: dg.DagsterInstance | None = None, **config: Any) -> dg.ExecuteInProcessResult:
+def run_job(erp: Erp, **config: Any) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(erp.settings, datetime.now(UTC))
     return definitions.resolve_job_def("erp4_restore_job").execute_in_process(
-        instance=instance or dg.DagsterInstance.ephemeral(),
+        instance=dg.DagsterInstance.ephemeral(),
         run_config={"ops": {"erp4_restore": {"config": config}}},
         raise_on_error=False,
     )

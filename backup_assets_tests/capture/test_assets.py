@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+
+from backup_assets.capture.assets import hold_from, pool_of
+from backup_assets.definitions import build_definitions
+from backup_assets.errors import Refused
+from backup_assets.settings import ScheduleSettings, ServerSettings, Settings
+from backup_assets_tests.capture.test_capture import TRUNCATING, a_lying_directory
+from backup_assets_tests.sources import Source, listed
+
+TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
+SINCE = ScheduleSettings(timezone="UTC", since=datetime.now(UTC).date() - timedelta(days=10))
+
+
+@pytest.fixture
+def an_instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def settings_of(source: Source, **fields: Any) -> Settings:
+    return source.settings(schedule=SINCE, **fields)
+
+
+def run_job(
+    settings: Settings, instance: dg.DagsterInstance, *, slot: str | None = None, job: str = "erp4_backup_job",
+    config: dict[str, Any] | None = None,
+) -> dg.ExecuteInProcessResult:  # fmt: skip
+    definitions = build_definitions(settings, datetime.now(UTC))
+    return definitions.resolve_job_def(job).execute_in_process(
+        partition_key=slot or f"{datetime.now(UTC):%Y-%m-%d}",
+        instance=instance,
+        raise_on_error=False,
+        run_config=config and {"ops": {"erp4_capture": {"config": config}}},
+    )
+
+
+def materialized(instance: dg.DagsterInstance, asset: str) -> set[str]:
+    return instance.get_materialized_partitions(dg.AssetKey(["erp4", asset]))
+
+
+def failure_text(result: dg.ExecuteInProcessResult) -> str:
+    return "\n".join(str(event.event_specific_data) for event in result.all_events if event.is_step_failure)
+
+
+def test_a_green_run_is_a_set_that_is_there_and_proven(a_database: Source, an_instance: dg.DagsterInstance):
+    settings = settings_of(a_database)
+
+    result = run_job(settings, an_instance, config={"label": "before release", "hold": "audit"})
+
+    assert result.success
+    (found,) = listed(settings)
+    assert found.verified is not None
+    assert (found.manifest.label, found.manifest.hold and found.manifest.hold.reason) == ("before release", "audit")
+    assert materialized(an_instance, "db_dump") == materialized(an_instance, "metadata") == {TODAY}
+    checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert checks == {"readable": True, "roles_present": True, "restored": True}
+    (event,) = [m for m in result.asset_materializations_for_node("erp4_capture") if m.asset_key.path[-1] == "db_dump"]
+    assert event.metadata["set_id"].value == found.id
+    assert event.metadata["dagster/row_count"].value == 1050
+
+
+def test_several_runs_in_one_slot_make_several_sets(a_database: Source, an_instance: dg.DagsterInstance):
+    settings = settings_of(a_database)
+
+    assert run_job(settings, an_instance).success
+    assert run_job(settings, an_instance).success
+
+    assert [one.manifest.slot for one in listed(settings)] == [TODAY, TODAY]
+    assert all(one.verified for one in listed(settings))
+
+
+def test_a_past_slot_fails_at_once_and_stays_empty(a_database: Source, an_instance: dg.DagsterInstance):
+    settings = settings_of(a_database)
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+
+    result = run_job(settings, an_instance, slot=yesterday)
+
+    assert not result.success
+    text = failure_text(result)
+    assert f"the slot {yesterday} is over, and a past slot is never filled with today's data" in text
+    assert f"into the current slot {TODAY}" in text
+    assert materialized(an_instance, "db_dump") == set()
+    assert listed(settings) == []
+    assert not any(event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY for event in result.all_events)
+
+
+def test_a_failed_quick_check_is_shown_and_the_run_fails_without_a_set(
+    a_database: Source, an_instance: dg.DagsterInstance, tmp_path: Path
+):
+    settings = settings_of(a_database, client_bin_dir=a_lying_directory(tmp_path, 17, "pg_dump", TRUNCATING))
+
+    result = run_job(settings, an_instance)
+
+    assert not result.success
+    evaluations = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert evaluations["readable"] is False
+    assert "cannot be read to its end" in failure_text(result)
+    assert listed(settings) == []
+    for asset in ("db_dump", "globals", "metadata"):
+        assert materialized(an_instance, asset) == set()
+
+
+def test_the_weekly_set_of_the_important_tables_is_captured_and_proven(
+    a_database: Source, an_instance: dg.DagsterInstance
+):
+    settings = settings_of(a_database, important_tables=("invoices",))
+    now = datetime.now(UTC)
+    sunday = f"{now - timedelta(days=now.isoweekday() % 7):%Y-%m-%d}"
+
+    result = run_job(settings, an_instance, slot=sunday, job="erp4_important_tables_job")
+
+    assert result.success, failure_text(result)
+    (found,) = listed(settings)
+    assert (found.manifest.kind, found.manifest.slot) == ("important_tables", sunday)
+    assert found.verified is not None
+
+
+def test_a_password_is_in_no_event_of_a_run_and_in_no_definition(a_database: Source, an_instance: dg.DagsterInstance):
+    token = f"t0ken{uuid.uuid4().hex}"
+    role = f"dumper_{uuid.uuid4().hex[:8]}"
+    a_database.execute(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{token}'")
+    server = a_database.server_settings(user=role, password=SecretStr(token))
+    try:
+        good = run_job(settings_of(a_database, server=server), an_instance)
+        bad = run_job(settings_of(a_database, server=server, database="no_such_database"), an_instance)
+    finally:
+        a_database.execute(f"DROP ROLE {role}")
+
+    assert (good.success, bad.success) == (True, False)
+    for result in (good, bad):
+        records = an_instance.all_logs(result.run_id)
+        assert len(records) > 10
+        assert token not in "\n".join(str(record) for record in records)
+    for path in Path(an_instance.root_directory).rglob("*"):
+        assert not path.is_file() or token.encode() not in path.read_bytes(), path
+    assert "DB_NAME" in failure_text(bad)
+
+
+def test_a_hold_needs_a_reason_and_its_end_must_be_a_time():
+    assert hold_from(None, None) is None
+    until = hold_from("audit", "2027-01-31")
+    assert until is not None
+    assert until.until == datetime(2027, 1, 31, tzinfo=UTC)
+    with pytest.raises(Refused, match="a hold needs a reason"):
+        hold_from(None, "2027-01-31")
+    with pytest.raises(Refused, match="is no time"):
+        hold_from("audit", "next year")
+
+
+def test_databases_of_one_server_share_a_pool_and_others_do_not(a_database: Source):
+    one = a_database.settings().databases[0]
+    elsewhere = one.model_copy(update={"server": ServerSettings(host="elsewhere")})
+
+    assert pool_of(one) == pool_of(one.model_copy(update={"name": "other", "database": "other"}))
+    assert pool_of(one) != pool_of(elsewhere)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backup_assets.errors import CheckFailed, EnvironmentFault
+from backup_assets.postgres.clients import choose_clients, find_clients
+from backup_assets.postgres.cluster import Cluster
+from backup_assets.postgres.server import Server
+from backup_assets.postgres.session import open_session
+from backup_assets.process import run
+from backup_assets.restore.database import (
+    Archive,
+    Selection,
+    create_database,
+    database_exists,
+    drop_database,
+    rename_in,
+    restore_archive,
+    select_entries,
+)
+from backup_assets_tests.conftest import SourceOf
+from backup_assets_tests.restore.restoring import TABLES, rows_of, unique
+from backup_assets_tests.sources import Source, make_database
+
+OWNED = [("public", "a"), ("public", "a b"), ("s", "t")]
+LISTING = [
+    "200; 1259 16400 TABLE public a owner",
+    "3400; 0 16400 TABLE DATA public a owner",
+    "3401; 0 16401 TABLE DATA public a b owner",
+    "3402; 0 16402 TABLE DATA s t owner",
+    "3403; 0 16403 TABLE DATA public settings_of_an_extension owner",
+    "3500; 2606 16410 CONSTRAINT public a a_pkey owner",
+    "3501; 2606 16411 FK CONSTRAINT s t t_a_fkey owner",
+    "3600; 0 0 SEQUENCE SET public a_id_seq owner",
+]
+CLIENTS = choose_clients(find_clients(), 17)
+
+
+def data_lines(selection: Selection) -> list[str]:
+    return [line.split(" DATA ")[1] for line in select_entries(LISTING, selection, OWNED) if " DATA " in line]
+
+
+def test_a_table_is_not_taken_for_one_whose_name_begins_alike():
+    assert data_lines(Selection(tables=frozenset({("public", "a")}))) == ["public a owner"]
+    assert data_lines(Selection(tables=frozenset({("public", "a b")}))) == ["public a b owner"]
+
+
+def test_a_selection_leaves_out_foreign_keys_and_other_rows_only():
+    chosen = select_entries(LISTING, Selection(schemas=frozenset({"s"})), OWNED)
+
+    assert set(LISTING) - set(chosen) == {LISTING[1], LISTING[2], LISTING[4], LISTING[6]}
+
+
+def test_without_foreign_keys_alone_every_row_stays():
+    assert set(LISTING) - set(select_entries(LISTING, Selection(without_foreign_keys=True), OWNED)) == {LISTING[6]}
+
+
+@pytest.mark.parametrize(
+    ("statement", "renamed"),
+    [
+        ("CREATE DATABASE erp4 WITH TEMPLATE = template0", 'CREATE DATABASE "n""w" WITH TEMPLATE = template0'),
+        ('ALTER DATABASE "e ""4" OWNER TO x', 'ALTER DATABASE "n""w" OWNER TO x'),
+        (
+            "COMMENT ON DATABASE erp4 IS 'not ON DATABASE erp4'",
+            'COMMENT ON DATABASE "n""w" IS \'not ON DATABASE erp4\'',
+        ),
+        ("GRANT CONNECT ON DATABASE erp4 TO erp4", 'GRANT CONNECT ON DATABASE "n""w" TO erp4'),
+        (
+            "ALTER ROLE erp4 IN DATABASE erp4 SET work_mem TO '1MB'",
+            'ALTER ROLE erp4 IN DATABASE "n""w" SET work_mem TO \'1MB\'',
+        ),
+    ],
+)
+def test_a_statement_about_the_database_is_applied_under_another_name(statement: str, renamed: str):
+    assert rename_in(statement, 'n"w') == renamed
+
+
+def test_a_statement_that_names_no_database_is_never_applied():
+    with pytest.raises(CheckFailed, match="under another name"):
+        rename_in("DROP TABLE x", "erp4")
+
+
+def dump_of(source: Source, path: Path, *arguments: str) -> Path:
+    argv = source.server.argv(CLIENTS, "pg_dump", *arguments, f"--file={path}", "--dbname", source.name)
+    run(argv, timeout=60, env=source.server.environment())
+    return path
+
+
+def test_a_locale_that_the_server_lacks_is_named_with_what_to_install(a_tidy_server: Cluster):
+    name = unique("copy")
+    server = Server.from_settings(a_tidy_server.server_settings())
+
+    with open_session(server, "postgres") as session:
+        with pytest.raises(EnvironmentFault, match=f"{name} cannot be created") as fault:
+            create_database(
+                session,
+                "CREATE DATABASE x WITH TEMPLATE = template0 LOCALE_PROVIDER = libc LOCALE = 'tlh_QO.UTF-8'",
+                name,
+                keep_tablespace=False,
+            )
+        assert not database_exists(session, name)
+
+    assert "tlh_QO.UTF-8" in fault.value.why
+    assert "locale-gen" in fault.value.remedy
+
+
+def test_a_tablespace_of_another_machine_is_left_out_unless_it_is_to_be_kept(a_tidy_server: Cluster):
+    statement = "CREATE DATABASE x WITH TEMPLATE = template0 TABLESPACE = fast"
+    name = unique("copy")
+    with open_session(Server.from_settings(a_tidy_server.server_settings()), "postgres") as session:
+        with pytest.raises(EnvironmentFault, match="cannot be created"):
+            create_database(session, statement, name, keep_tablespace=True)
+
+        create_database(session, statement, name, keep_tablespace=False)
+
+        assert database_exists(session, name)
+        drop_database(session, name)
+        assert not database_exists(session, name)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_archive_is_restored_with_jobs(a_tidy_server: Cluster, source_of: SourceOf, tmp_path: Path, jobs: int):
+    source = source_of(a_tidy_server, *TABLES)
+    archive = Archive(dump_of(source, tmp_path / "d.dump", "-Fc"), directory_format=False)
+    into = unique("copy")
+    make_database(a_tidy_server, into)
+
+    restore_archive(source.server, CLIENTS, archive, into, tmp_path, jobs=jobs, timeout=60)
+
+    assert rows_of(a_tidy_server, into) == rows_of(a_tidy_server, source.name)
+
+
+def test_the_first_error_ends_a_restore(a_tidy_server: Cluster, source_of: SourceOf, tmp_path: Path):
+    source = source_of(a_tidy_server, *TABLES)
+    archive = Archive(dump_of(source, tmp_path / "d.dump", "-Fc"), directory_format=False)
+    into = unique("copy")
+    make_database(a_tidy_server, into, "CREATE TABLE customers ()")
+
+    with pytest.raises(CheckFailed, match="rejected the dump") as failure:
+        restore_archive(source.server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
+
+    assert 'relation "customers" already exists' in failure.value.why

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from backup_assets.errors import CheckFailed, EnvironmentFault
+from backup_assets.postgres.cluster import Cluster
+from backup_assets.postgres.server import Server
+from backup_assets.postgres.session import open_session
+from backup_assets.restore.roles import RestoredRoles, restore_roles, select_statements
+from backup_assets_tests.restore.restoring import can_log_in, server_state, unique
+from backup_assets_tests.sources import connect
+
+END = "\n--\n-- PostgreSQL database cluster dump complete\n--\n"
+SCRIPT = '''
+CREATE ROLE clerk;
+ALTER ROLE clerk WITH LOGIN PASSWORD 'SCRAM-SHA-256$4096:x;y';
+CREATE ROLE "Some ""body""";
+ALTER ROLE "Some ""body""" SET search_path TO 'a;b';
+COMMENT ON ROLE clerk IS 'CREATE ROLE mallory;';
+CREATE TABLESPACE fast OWNER clerk LOCATION '/old/disk';
+GRANT ALL ON TABLESPACE fast TO clerk;
+GRANT clerk TO "Some ""body""" WITH INHERIT TRUE GRANTED BY postgres;
+GRANT readers TO clerk GRANTED BY postgres;
+'''
+
+
+def restored(cluster: Cluster, path: Path) -> RestoredRoles:
+    with open_session(Server.from_settings(cluster.server_settings()), "postgres") as session:
+        return restore_roles(session, path)
+
+
+def test_of_missing_roles_everything_is_restored_but_tablespaces():
+    wanted, outcome = select_statements(SCRIPT, {"postgres", "readers"})
+
+    assert outcome.created == ("clerk", 'Some "body"')
+    assert outcome.kept == ()
+    assert len(outcome.left_out) == 2
+    assert all("TABLESPACE" in statement for statement in outcome.left_out)
+    assert len(wanted) == 7
+
+
+def test_of_existing_roles_nothing_is_changed():
+    wanted, outcome = select_statements(SCRIPT, {"clerk", 'Some "body"', "readers"})
+
+    assert wanted == []
+    assert outcome.kept == ("clerk", 'Some "body"')
+
+
+def test_an_existing_role_gets_no_rights_by_a_restore_and_the_operator_is_told():
+    wanted, outcome = select_statements(SCRIPT, {'Some "body"', "readers"})
+
+    grant = 'GRANT clerk TO "Some ""body""" WITH INHERIT TRUE GRANTED BY postgres'
+    assert grant in outcome.left_out
+    assert grant not in wanted
+    assert "GRANT readers TO clerk GRANTED BY postgres" in wanted
+
+
+def test_roles_are_restored_on_a_server_and_twice_is_as_once(a_tidy_server: Cluster, tmp_path: Path):
+    role, group = unique("Clerk"), unique("group")
+    path = tmp_path / "globals.sql"
+    path.write_text(
+        f'CREATE ROLE {group};\nCREATE ROLE "{role}";\nALTER ROLE "{role}" WITH LOGIN PASSWORD \'secret\';\n'
+        f'GRANT {group} TO "{role}";\n{END}'
+    )
+
+    first = restored(a_tidy_server, path)
+    state = server_state(a_tidy_server)
+    second = restored(a_tidy_server, path)
+
+    assert first.created == (group, role)
+    assert second.kept == (group, role)
+    assert second.created == ()
+    assert can_log_in(a_tidy_server, role, "secret")
+    assert server_state(a_tidy_server) == state
+
+
+def test_a_script_without_its_end_changes_nothing(a_tidy_server: Cluster, tmp_path: Path):
+    path = tmp_path / "globals.sql"
+    path.write_text(f"CREATE ROLE {unique('clerk')};\n")
+    before = server_state(a_tidy_server)
+
+    with pytest.raises(CheckFailed, match=r"globals\.sql are cut off"):
+        restored(a_tidy_server, path)
+
+    assert server_state(a_tidy_server) == before
+
+
+def test_a_rejected_statement_changes_nothing_and_its_secret_is_not_shown(a_tidy_server: Cluster, tmp_path: Path):
+    path = tmp_path / "globals.sql"
+    role = unique("clerk")
+    path.write_text(f"CREATE ROLE {role};\nALTER ROLE {role} WITH NO_SUCH_OPTION PASSWORD 'SCRAM-hash';\n{END}")
+    before = server_state(a_tidy_server)
+
+    with pytest.raises(EnvironmentFault, match="cannot be restored") as fault:
+        restored(a_tidy_server, path)
+
+    assert "SCRAM-hash" not in str(fault.value)
+    assert "unrecognized role option" in fault.value.why
+    assert server_state(a_tidy_server) == before
+
+
+def test_a_user_that_may_not_make_roles_is_told_what_to_do(a_tidy_server: Cluster, tmp_path: Path):
+    weak = unique("weak")
+    with connect(a_tidy_server, "postgres") as connection:
+        connection.execute(f"CREATE ROLE {weak} LOGIN PASSWORD 'secret'")  # type: ignore[arg-type]
+    path = tmp_path / "globals.sql"
+    path.write_text(f"CREATE ROLE {unique('clerk')};\n{END}")
+    server = Server(str(a_tidy_server.socket_directory), a_tidy_server.port, weak, SecretStr("secret"))
+
+    with (
+        open_session(server, "postgres") as session,
+        pytest.raises(EnvironmentFault, match="cannot be restored") as fault,
+    ):
+        restore_roles(session, path)
+
+    assert "permission denied" in fault.value.why
+    assert "--without-roles" in fault.value.remedy

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from backup_assets.errors import EnvironmentFault
+from backup_assets.postgres.cluster import Cluster
+from backup_assets.restore.swap import maintenance_database, side_name, swap_database, swap_directory
+from backup_assets_tests.conftest import SourceOf
+from backup_assets_tests.restore.restoring import databases_of, server_state, unique
+from backup_assets_tests.sources import Source, make_database
+
+AT = datetime(2026, 11, 22, 23, 30, tzinfo=timezone(timedelta(hours=9)))
+
+
+@pytest.fixture
+def a_pair(a_tidy_server: Cluster, source_of: SourceOf) -> tuple[Source, Source]:
+    """A live database with a table `old`, and a new one with a table `new`."""
+    live = source_of(a_tidy_server, "CREATE TABLE old ()")
+    return live, source_of(a_tidy_server, "CREATE TABLE new ()", name=unique("new"))
+
+
+@pytest.mark.parametrize("base", ["erp4", "x" * 63, "請" * 21, "ä" * 31 + "x"])
+def test_a_side_name_is_never_cut_off_and_bears_the_time_in_utc(base: str):
+    name = side_name(base, "before", AT)
+
+    assert len(name.encode()) <= 63
+    assert name.endswith("__before_20261122t143000z")
+    assert base.startswith(name.removesuffix("__before_20261122t143000z"))
+
+
+def test_postgres_is_renamed_from_another_database():
+    assert maintenance_database("postgres") != "postgres"
+    assert maintenance_database("erp4") == "postgres"
+
+
+def test_both_databases_get_their_names_at_once(a_pair: tuple[Source, Source]):
+    live, new = a_pair
+    kept = unique("kept")
+
+    assert swap_database(live.server, new.name, live.name, kept)
+
+    assert live.value("SELECT to_regclass('new')") == "new"
+    assert Source(live.cluster, kept, live.backup_dir).value("SELECT to_regclass('old')") == "old"
+    assert new.name not in databases_of(live.cluster)
+
+
+def test_without_a_live_database_the_new_one_takes_its_name(a_pair: tuple[Source, Source]):
+    live, new = a_pair
+    name = unique("lost")
+
+    assert not swap_database(live.server, new.name, name, unique("kept"))
+
+    assert Source(live.cluster, name, live.backup_dir).value("SELECT to_regclass('new')") == "new"
+
+
+def test_when_the_second_rename_fails_the_first_is_taken_back(a_pair: tuple[Source, Source]):
+    live, _ = a_pair
+    before = server_state(live.cluster)
+
+    with pytest.raises(EnvironmentFault, match="it is as it was"):
+        swap_database(live.server, "no such database", live.name, unique("kept"))
+
+    assert server_state(live.cluster) == before
+
+
+def test_a_name_that_is_taken_replaces_nothing(a_pair: tuple[Source, Source]):
+    live, new = a_pair
+    kept = unique("kept")
+    make_database(live.cluster, kept)
+    before = server_state(live.cluster)
+
+    with pytest.raises(EnvironmentFault, match="it is as it was") as fault:
+        swap_database(live.server, new.name, live.name, kept)
+
+    assert "already exists" in fault.value.why
+    assert server_state(live.cluster) == before
+
+
+def test_open_sessions_and_open_transactions_are_ended(a_pair: tuple[Source, Source]):
+    live, new = a_pair
+    with live.connect() as idle, live.connect(autocommit=False) as busy:
+        busy.execute("LOCK TABLE old")
+
+        swap_database(live.server, new.name, live.name, unique("kept"))
+
+        for connection in (idle, busy):
+            with pytest.raises(Exception, match=r"terminating connection|closed"):
+                connection.execute("SELECT 1")
+
+
+@pytest.fixture
+def directories(tmp_path: Path) -> tuple[Path, Path, Path]:
+    new, live = tmp_path / "new", tmp_path / "live"
+    for path in (new, live):
+        path.mkdir()
+        (path / f"{path.name}.pdf").write_text(path.name)
+    return new, live, tmp_path / "kept"
+
+
+def test_a_directory_is_replaced_and_kept(directories: tuple[Path, Path, Path]):
+    new, live, kept = directories
+
+    assert swap_directory(new, live, kept)
+
+    assert [path.name for path in live.iterdir()] == ["new.pdf"]
+    assert [path.name for path in kept.iterdir()] == ["live.pdf"]
+    assert not new.exists()
+
+
+def test_a_directory_that_is_missing_is_made(directories: tuple[Path, Path, Path], tmp_path: Path):
+    new, _, kept = directories
+
+    assert not swap_directory(new, tmp_path / "lost", kept)
+
+    assert (tmp_path / "lost" / "new.pdf").exists()
+    assert not kept.exists()
+
+
+def test_when_the_new_directory_is_missing_the_live_one_is_put_back(directories: tuple[Path, Path, Path]):
+    new, live, kept = directories
+    (new / "new.pdf").unlink()
+    new.rmdir()
+
+    with pytest.raises(EnvironmentFault, match="it is as it was"):
+        swap_directory(new, live, kept)
+
+    assert [path.name for path in live.iterdir()] == ["live.pdf"]
+    assert not kept.exists()
+
+
+def test_what_is_kept_already_is_not_overwritten(directories: tuple[Path, Path, Path]):
+    new, live, kept = directories
+    kept.mkdir()
+    (kept / "earlier.pdf").touch()
+
+    with pytest.raises(EnvironmentFault, match="it is as it was"):
+        swap_directory(new, live, kept)
+
+    assert [path.name for path in live.iterdir()] == ["live.pdf"]
+    assert [path.name for path in kept.iterdir()] == ["earlier.pdf"]

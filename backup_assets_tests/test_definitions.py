@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from backup_assets.definitions import build_definitions
+from backup_assets.settings import AttachmentsSettings, DatabaseSettings, FileColumn, Settings
+
+NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
+
+
+def definitions_of(tmp_path: Path, *databases: DatabaseSettings) -> dg.Definitions:
+    return build_definitions(Settings(backup_dir=tmp_path, databases=databases), NOW)
+
+
+def assets_of(definitions: dg.Definitions) -> set[str]:
+    return {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_what_is_not_configured_does_not_exist(tmp_path: Path):
+    definitions = definitions_of(tmp_path, DatabaseSettings(name="erp4", database="erp4"))
+
+    assert {"erp4/postgres", "erp4/db_dump", "erp4/globals", "erp4/metadata"} <= assets_of(definitions)
+    assert not assets_of(definitions) & {"erp4/pdf_archive", "erp4/attachments", "erp4/important_tables"}
+
+
+def test_what_is_configured_exists_with_its_checks(tmp_path: Path):
+    database = DatabaseSettings(
+        name="erp4",
+        database="erp4",
+        important_tables=("invoices",),
+        attachments=AttachmentsSettings(directory=tmp_path, files=(FileColumn(table="invoices", column="pdf"),)),
+    )
+    definitions = definitions_of(tmp_path, database)
+
+    assert {"erp4/pdf_archive", "erp4/attachments", "erp4/important_tables"} <= assets_of(definitions)
+    checks = {
+        f"{key.asset_key.to_user_string()}:{key.name}" for key in definitions.resolve_asset_graph().asset_check_keys
+    }
+    assert {
+        "erp4/db_dump:readable",
+        "erp4/db_dump:restored",
+        "erp4/globals:roles_present",
+        "erp4/pdf_archive:matches_index",
+        "erp4/pdf_archive:rows_and_files_agree",
+        "erp4/important_tables:readable",
+        "erp4/important_tables:restored",
+    } <= checks
+
+
+def test_each_database_has_jobs_and_schedules_of_its_own(tmp_path: Path):
+    definitions = definitions_of(
+        tmp_path, DatabaseSettings(name="erp4", database="erp4"), DatabaseSettings(name="crm", database="crm")
+    )
+    repository = definitions.get_repository_def()
+
+    assert {"erp4_backup_job", "crm_backup_job", "erp4_restore_job", "crm_restore_job"} <= set(repository.job_names)
+    assert {s.name for s in repository.schedule_defs} == {"erp4_backup_schedule", "crm_backup_schedule"}
+    assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in repository.schedule_defs)
+
+
+def test_all_can_be_loaded_together(tmp_path: Path):
+    dg.Definitions.validate_loadable(definitions_of(tmp_path, DatabaseSettings(name="erp4", database="erp4")))
+
+
+def test_every_step_of_a_run_shares_one_process(tmp_path: Path):
+    job = definitions_of(tmp_path, DatabaseSettings(name="erp4", database="erp4")).resolve_job_def("erp4_backup_job")
+
+    assert job.executor_def is dg.in_process_executor
