@@ -12,6 +12,7 @@ from typing import Literal
 from backup_assets.capture.fingerprints import parse_integrity_file
 from backup_assets.capture.preflight import SourceFacts, examine_source, expected_dump_bytes, require_free_disk
 from backup_assets.errors import BackupError, EnvironmentFault
+from backup_assets.instance import CONFIG_NAME, dagster_home
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.server import Server
@@ -77,7 +78,20 @@ def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]
         path = database.integrity_sql
         yield _tried("integrity SQL", lambda: Finding("integrity SQL", "ok", _queries(path)))
     yield _tried("scratch server", lambda: _scratch(database, settings, facts))
+    yield _tried("dagster", _dagster)
     yield _off_site()
+
+
+def _dagster() -> Finding:
+    home = dagster_home()
+    if (home / CONFIG_NAME).is_file():
+        return Finding("dagster", "ok", f"history in {home}")
+    return Finding(
+        "dagster",
+        "warn",
+        f"{home} has no {CONFIG_NAME}: runs are not monitored, and one that a power loss ended counts as running",
+        f"copy the {CONFIG_NAME} of backup_assets there",
+    )
 
 
 def _off_site() -> Finding:

@@ -39,6 +39,13 @@ ORDER BY 1
 _ROW_SECURITY = """
 SELECT string_agg(c.oid::regclass::text, ', ') FROM (SELECT oid FROM pg_catalog.pg_class WHERE relrowsecurity LIMIT 3) c
 """
+#: pg_dump opens each large object with the rights of its role; neither BYPASSRLS nor pg_read_all_data helps there.
+_CLOSED_LARGE_OBJECTS = """
+SELECT count(*) FROM pg_catalog.pg_largeobject_metadata m
+WHERE current_setting('lo_compat_privileges') = 'off' AND NOT pg_has_role(m.lomowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
+    AND CASE a.grantee WHEN 0 THEN true ELSE pg_has_role(a.grantee, 'USAGE') END)
+"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,12 @@ def examine_source(session: Session, role: str, *, now: datetime) -> SourceFacts
             f"the role {role} cannot read every row",
             why=f"row-level security is on for {tables}, and the role has neither BYPASSRLS nor superuser",
             remedy=f'run as a superuser: ALTER ROLE "{role}" BYPASSRLS',
+        )
+    if superuser != "t" and (closed := one_value(session, _CLOSED_LARGE_OBJECTS)) != "0":
+        raise Refused(
+            f"the role {role} cannot read {closed} large objects",
+            why="it neither owns them nor was granted SELECT on them, and pg_dump would fail",
+            remedy="back up as a superuser, or GRANT SELECT ON LARGE OBJECT ... to the role",
         )
     _require_same_time(datetime.fromisoformat(str(clock)), now)
     roles = sorted({str(owner), *(str(row[0]) for row in session.rows(_ROLES))})

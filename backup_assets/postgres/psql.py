@@ -41,6 +41,10 @@ def _decode(field: str) -> str | None:
     return _ESCAPE.sub(lambda match: _UNESCAPED.get(match[1], match[1]), field) if "\\" in field else field
 
 
+class _EndedError(BrokenPipeError):
+    """Says that psql is gone, until its exit status and its last words are known."""
+
+
 class _Psql:
     """A psql that stays open: COPY's text format on its output, a random line after each statement.
 
@@ -93,7 +97,7 @@ class _Psql:
         # psql left because its connection was lost or never came about: its exit status and stderr become the error.
         with suppress(subprocess.TimeoutExpired):
             self._running.process.wait(timeout=ANSWER_SECONDS)
-        raise BrokenPipeError(f"psql in {self._server.place} ended")
+        raise _EndedError(f"psql in {self._server.place} ended")
 
     def _lines(self, statement: str) -> Iterator[str]:
         """Run a statement and yield what it prints, without line ends; raises EnvironmentFault when it is rejected."""
@@ -174,6 +178,8 @@ def inside_container(server: Server, container: Container, database: str, timeou
             except BaseException as error:
                 from_block = error
                 raise
+    except _EndedError as error:  # and its exit status was 0
+        raise TransientFault(f"PostgreSQL at {server.place} lost the session", why=str(error)) from None
     except EnvironmentFault as fault:
         if fault is from_block:
             raise

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.capture.preflight import examine_source, expected_dump_bytes, require_free_disk
-from backup_assets.errors import EnvironmentFault
+from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.session import open_session
 from backup_assets_tests.conftest import SourceOf
@@ -65,3 +65,26 @@ def test_the_last_dump_is_the_best_guess_of_the_next():
     assert expected_dump_bytes(1000, None) == 500
     assert expected_dump_bytes(1000, 400) == 500
     assert expected_dump_bytes(1000, 4000) == 5000
+
+
+def test_large_objects_that_the_role_cannot_read_are_refused_before_anything_is_dumped(
+    an_empty_database: Source,
+):
+    role = f"{an_empty_database.name}_reader"
+    an_empty_database.execute(
+        f'CREATE ROLE "{role}" LOGIN BYPASSRLS',
+        f'GRANT pg_read_all_data TO "{role}"',
+        "SELECT lo_from_bytea(4711, 'scan')",
+    )
+    try:
+        with open_session(an_empty_database.server, an_empty_database.name) as session:
+            session.execute(f'SET ROLE "{role}"')
+            with pytest.raises(Refused, match="cannot read 1 large objects"):
+                examine_source(session, role, now=datetime.now(UTC))
+            session.execute("RESET ROLE")
+            session.execute(f'GRANT SELECT ON LARGE OBJECT 4711 TO "{role}"')
+            session.execute(f'SET ROLE "{role}"')
+
+            assert not examine_source(session, role, now=datetime.now(UTC)).superuser
+    finally:
+        an_empty_database.execute(f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')

@@ -22,6 +22,7 @@ def test_where_everything_is_there_nothing_fails(
     status, found = states(command)
     assert status == 0
     expected = {"settings", "server", "role", "clock", "clients", "store", "free disk", "attachments", "scratch server"}
+    expected.add("dagster")
     assert {name for name, state in found.items() if state == "ok"} == expected
     assert found["sets"] == "warn"  # none is there yet
 
@@ -103,3 +104,12 @@ def test_a_wish_for_off_site_copies_that_has_no_effect_yet_is_said(
     finding = next(one for one in json.loads(ended.out) if one["name"] == "off-site")
     assert finding["state"] == "warn"
     assert "S3_BUCKET set here has no effect yet" in finding["found"]
+
+
+def test_a_dagster_home_without_instance_settings_warns(
+    command: Command, a_configured_database: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bare").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "bare"))
+
+    assert states(command)[1]["dagster"] == "warn"

@@ -37,6 +37,7 @@ CREATE TABLE invoices (id int PRIMARY KEY, customer int REFERENCES customers, to
 INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 50) n;
 INSERT INTO invoices SELECT n, n % 50 + 1, n * 1.5 FROM generate_series(1, 1000) n;
 """
+DUMP_WAITS = "wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'"
 ROLES = """
 DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'torture_owner') THEN
   CREATE ROLE torture_owner LOGIN PASSWORD 'a password'; CREATE ROLE "torture Reader"; END IF; END $$;
@@ -67,10 +68,14 @@ def box(box_of: Callable[[int], Box]) -> Box:
     return box_of(17)
 
 
+def quiet(line: str) -> None:
+    """Take a line of a log and say nothing."""
+
+
 def restored(settings: Settings, set_id: str, **request: Any) -> Restored:
     chosen = catalog_of(settings).resolve(set_id)
     asked = RestoreRequest(confirmed=True, **request)
-    return Restore(settings.databases[0], settings, local_store(settings), chosen, asked, log=lambda line: None).run()
+    return Restore(settings.databases[0], settings, local_store(settings), chosen, asked, log=quiet).run()
 
 
 def waited_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
@@ -193,27 +198,28 @@ def test_a_dump_that_the_programs_inside_cannot_read_is_refused_before_anything_
     assert older.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'newer%'") == "0"
 
 
-def test_figures_are_those_of_the_dump_while_the_table_changes(every_box: Box, tmp_path: Path):
-    name = every_box.new_database(INVOICES)
-    settings = every_box.settings(tmp_path, name)
+def test_figures_are_those_of_the_dump_while_the_table_changes(box: Box, tmp_path: Path):
+    name = box.new_database(INVOICES)
+    settings = box.settings(tmp_path, name)
     endless = """
-        DO $$ BEGIN FOR n IN 1001..10000000 LOOP
+        DO $$ BEGIN FOR n IN 1001..1000000 LOOP
           INSERT INTO invoices VALUES (n, 1, n); UPDATE customers SET name = n::text WHERE id = n % 50 + 1; COMMIT;
+          PERFORM pg_sleep(0.001);
         END LOOP; END $$
     """
     writer = threading.Thread(
-        target=every_box.exec,
+        target=box.exec,
         args=("psql", "--quiet", "--username=postgres", f"--dbname={name}", f"--command={endless}"),
         kwargs={"check": False},
     )
     writer.start()
     try:
-        assert waited_for(lambda: int(every_box.sql("SELECT count(*) FROM invoices", name)) > 1000)
+        assert waited_for(lambda: int(box.sql("SELECT count(*) FROM invoices", name)) > 1000)
         captured = capture(settings)
         assert proven(settings, captured).record.passed
-        after = int(every_box.sql("SELECT count(*) FROM invoices", name))
+        after = int(box.sql("SELECT count(*) FROM invoices", name))
     finally:
-        every_box.sql(
+        box.sql(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE '%LOOP%'"
         )
         writer.join()
@@ -222,8 +228,8 @@ def test_figures_are_those_of_the_dump_while_the_table_changes(every_box: Box, t
     assert 1000 < invoices.rows < after
 
 
-def test_important_tables_are_captured_alone(every_box: Box, tmp_path: Path):
-    settings = every_box.settings(tmp_path, every_box.new_database(INVOICES), important_tables=("invoices",))
+def test_important_tables_are_captured_alone(box: Box, tmp_path: Path):
+    settings = box.settings(tmp_path, box.new_database(INVOICES), important_tables=("invoices",))
 
     captured = capture(settings, kind="important_tables")
 
@@ -237,8 +243,10 @@ def test_a_parallel_dump_is_not_possible_and_the_set_says_so(box: Box, tmp_path:
 
     captured = capture(settings)
 
+    dump = captured.manifest.artifact("dump")
     assert any("inside a container" in warning for warning in captured.manifest.warnings)
-    assert proven(settings, captured).record.passed
+    assert dump is not None
+    assert dump.format == "pg_custom"
 
 
 def test_a_password_is_in_no_process_list_and_not_in_what_the_engine_tells(box: Box, tmp_path: Path):
@@ -259,7 +267,7 @@ def test_a_password_is_in_no_process_list_and_not_in_what_the_engine_tells(box: 
         with locked(box, settings.databases[0].database, "customers"):
             capturing = threading.Thread(target=capture, args=(settings,))
             capturing.start()
-            assert waited_for(lambda: ours(box, "wait_event_type = 'Lock'") == 1)
+            assert waited_for(lambda: ours(box, DUMP_WAITS) == 1)
             told.append(inspected(box))
         capturing.join()
     finally:
@@ -351,7 +359,7 @@ def test_a_container_that_is_killed_under_a_dump_leaves_no_set(tmp_path: Path):
         thread = threading.Thread(target=capturing)
         with locked(box, settings.databases[0].database, "customers"):
             thread.start()
-            assert waited_for(lambda: ours(box, "wait_event_type = 'Lock'") >= 1)
+            assert waited_for(lambda: ours(box, DUMP_WAITS) == 1)
             stop(box)
             thread.join(30)
 
@@ -375,7 +383,7 @@ def test_nothing_runs_on_in_the_container_when_we_are_killed(box: Box, tmp_path:
     }
     with locked(box, name, "customers"):
         with subprocess.Popen([sys.executable, "-c", script, tmp_path], env={**os.environ, **variables}) as process:
-            assert waited_for(lambda: ours(box, "wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'") == 1)
+            assert waited_for(lambda: ours(box, DUMP_WAITS) == 1)
             process.kill()
         # Before the lock is given back: nothing that waits for it can end by itself.
         assert waited_for(lambda: "pg_dump" not in programs_in(box), 10), programs_in(box)
@@ -396,10 +404,10 @@ def test_an_interrupted_capture_stops_the_statement_in_the_container(box: Box, t
         thread.start()
         assert waited_for(lambda: ours(box, "query LIKE '%pg_sleep(300)%'") == 1)
         session.interrupt()
-        thread.join(30)
+        thread.join(10)
+        assert not thread.is_alive()
         session.execute("SELECT 1")
 
-    assert not thread.is_alive()
     assert waited_for(lambda: ours(box) == 0, 10)
 
 

@@ -1,0 +1,219 @@
+"""Which bucket is meant, how is it reached, and what must every object in it have?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode, urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ProfileNotFound
+
+from backup_assets.errors import Refused, SettingsError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+MIB = 1 << 20
+#: Limits of S3 itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+SMALLEST_PART_BYTES = 5 * MIB
+LARGEST_PART_BYTES = 5 << 30
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A key pair given directly; without one, boto3's own chain (environment, profile, role) is asked."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class ObjectLock:
+    """No one may delete or replace an object before ``days`` have passed (COMPLIANCE: not even the owner)."""
+
+    mode: Literal["GOVERNANCE", "COMPLIANCE"]
+    days: int
+
+    def until(self, now: datetime) -> datetime:
+        """Return the moment (UTC) that an object stored at ``now`` is locked until."""
+        return now.astimezone(UTC) + timedelta(days=self.days)
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """A bucket, or a part of one, and what is demanded of it.
+
+    Exactly one of ``kms_key_id`` (SSE-KMS; a key ARN, a key id or an alias) and ``sse_s3`` (SSE-S3, AES256) is
+    required; ``allow_unencrypted`` lifts that, for test servers. Of an alias no answer tells which key it stands for,
+    so that then any KMS key is accepted: name the key itself to have it verified. ``prefix`` is put before every key.
+    ``checksum_mode`` concerns botocore's own CRC checksums, which some providers reject; the SHA-256 of every part is
+    always sent. ``max_parts`` is 10,000, with some providers 1,000. ``bandwidth_limit_bytes_per_second`` is for
+    uploads. ``sha256_tag`` tags each object with its SHA-256, by which a role that may not read can recognise what it
+    stored before (it needs s3:PutObjectTagging and s3:GetObjectTagging).
+
+    Raises SettingsError for values that contradict each other, Refused when no encryption is demanded.
+    """
+
+    bucket: str
+    region: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    checksum_mode: Literal["when_supported", "when_required"] = "when_supported"
+    kms_key_id: str | None = None
+    sse_s3: bool = False
+    allow_unencrypted: bool = False
+    object_lock: ObjectLock | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    sha256_tag: bool = False
+    bandwidth_limit_bytes_per_second: int | None = None
+    part_bytes: int = 16 * MIB
+    max_parts: int = 10_000
+    parallel_parts: int = 3
+    attempts: int = 5
+    profile: str | None = None
+    credentials: Credentials | None = None
+
+    def __post_init__(self) -> None:
+        self._require_usable_address()
+        self._require_sound_limits()
+        if self.kms_key_id and self.sse_s3:
+            raise SettingsError(
+                "SSE_KMS_KEY_ID and SSE_S3 are both set", remedy="keep the one that the bucket is meant to use"
+            )
+        if not (self.kms_key_id or self.sse_s3 or self.allow_unencrypted):
+            raise Refused(
+                f"no encryption is configured for the bucket {self.bucket}",
+                why="neither SSE_KMS_KEY_ID nor SSE_S3 is set, and backups are never stored without it",
+                remedy="set SSE_KMS_KEY_ID to the key's ARN, or SSE_S3=AES256",
+            )
+
+    def _require_usable_address(self) -> None:
+        if not _BUCKET.fullmatch(self.bucket):
+            raise SettingsError(
+                f"{self.bucket!r} is not the name of a bucket",
+                remedy="give the name alone: 3 to 63 small letters, digits, dots and hyphens, without s3:// or a path",
+            )
+        if self.prefix.startswith("/") or self.prefix.endswith("/") or "//" in self.prefix:
+            raise SettingsError(f"the S3 prefix {self.prefix!r} has an empty part", remedy="write it as part/part")
+        if self.endpoint_url is None:
+            return
+        url = urlsplit(self.endpoint_url)
+        if url.username or url.password or url.query:
+            raise SettingsError(
+                "S3_ENDPOINT_URL contains credentials or a query",
+                remedy="give the address alone; credentials belong in the environment or a profile",
+            )
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise SettingsError(
+                f"S3_ENDPOINT_URL is no address: {self.endpoint_url!r}", remedy="write it as https://host:port"
+            )
+
+    def _require_sound_limits(self) -> None:
+        limits = (
+            ("part size", self.part_bytes, SMALLEST_PART_BYTES, LARGEST_PART_BYTES),
+            ("number of parts", self.max_parts, 1, 10_000),
+            ("number of parallel parts", self.parallel_parts, 1, 64),
+            ("number of attempts", self.attempts, 1, 20),
+            ("bandwidth limit", self.bandwidth_limit_bytes_per_second or 1, 1, 1 << 40),
+            ("lock in days", self.object_lock.days if self.object_lock else 1, 1, 36_500),
+        )
+        for name, value, least, most in limits:
+            if not least <= value <= most:
+                raise SettingsError(f"the {name} of S3 is {value}", remedy=f"choose from {least} to {most}")
+        if len(self.tags) + self.sha256_tag > 10:
+            raise SettingsError("S3 allows ten tags on an object", remedy="configure fewer")
+
+    @property
+    def url(self) -> str:
+        """The place as ``s3://bucket/prefix``."""
+        return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
+
+    def object_key(self, key: str) -> str:
+        """Return the full key in the bucket of a store's key."""
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def planned_part_bytes(self, size: int) -> int:
+        """Return the part size for an object of ``size`` bytes, a whole number of MiB; raises Refused over 5 TiB."""
+        needed = -(-size // self.max_parts)
+        planned = max(self.part_bytes, -(-needed // MIB) * MIB)
+        if planned > LARGEST_PART_BYTES or size > 5 << 40:
+            raise Refused(f"{size} bytes are too many for one S3 object", remedy="split the database or its archive")
+        return planned
+
+    def encryption(self) -> dict[str, str]:
+        """Return the request parameters that demand the configured encryption."""
+        if self.kms_key_id:
+            return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key_id}
+        return {"ServerSideEncryption": "AES256"} if self.sse_s3 else {}
+
+    def encrypted_as_required(self, answer: dict[str, Any]) -> bool | None:
+        """Tell whether an answer shows the required encryption and key; None when it says nothing of either."""
+        found = answer.get("ServerSideEncryption")
+        if not (self.kms_key_id or self.sse_s3):
+            return True
+        if found is None:
+            return None
+        if self.sse_s3:
+            return found == "AES256"
+        return found == "aws:kms" and self._is_our_key(answer.get("SSEKMSKeyId"))
+
+    def _is_our_key(self, found: str | None) -> bool:
+        wanted = self.kms_key_id or ""
+        if "alias/" in wanted:
+            return bool(found)
+        return found == wanted or bool(found and found.endswith(f":key/{wanted}"))
+
+    def object_parameters(self, sha256: str, metadata: dict[str, str], now: datetime) -> dict[str, Any]:
+        """Return what a new object is created with: encryption, metadata, tags and lock."""
+        parameters: dict[str, Any] = {**self.encryption(), "Metadata": {**metadata, "sha256": sha256}}
+        tags = (*self.tags, *((("sha256", sha256),) if self.sha256_tag else ()))
+        if tags:
+            parameters["Tagging"] = urlencode(tags)
+        if self.object_lock:
+            parameters["ObjectLockMode"] = self.object_lock.mode
+            parameters["ObjectLockRetainUntilDate"] = self.object_lock.until(now)
+        return parameters
+
+
+@lru_cache(maxsize=32)
+def client_of(location: S3Location) -> Any:  # noqa: ANN401 - boto3 makes its clients' methods at run time
+    """Return the client of a location, one for all threads; raises SettingsError for an unknown profile."""
+    keys = location.credentials
+    try:
+        session = boto3.Session(
+            profile_name=location.profile,
+            region_name=location.region,
+            aws_access_key_id=keys.access_key_id if keys else None,
+            aws_secret_access_key=keys.secret_access_key if keys else None,
+            aws_session_token=keys.session_token if keys else None,
+        )
+    except ProfileNotFound as error:
+        raise SettingsError(
+            f"there is no AWS profile {location.profile}",
+            why=str(error),
+            remedy="correct AWS_PROFILE, or add the profile to the AWS configuration file",
+        ) from error
+    client: BaseClient = session.client(
+        "s3",
+        endpoint_url=location.endpoint_url,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": location.attempts},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            max_pool_connections=max(10, 4 * location.parallel_parts),
+            s3={"addressing_style": location.addressing_style},
+            request_checksum_calculation=location.checksum_mode,
+            response_checksum_validation=location.checksum_mode,
+        ),
+    )
+    return client
