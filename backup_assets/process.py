@@ -101,11 +101,13 @@ def started(
     stdout: int | IO[bytes] | None = subprocess.DEVNULL,
     identity: Identity | None = None,
     cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Running]:
     """Start ``argv`` and yield it; at the end of the block wait for it and raise unless it exited 0.
 
     ``env`` is added to our own environment (``LC_ALL=C`` is always set so that messages can be read back).
     ``stdin``/``stdout``: ``None`` means a pipe for the caller. ``timeout`` is in seconds for the whole run.
+    ``pass_fds`` are descriptors of ours that the program gets under the same numbers.
     Raises EnvironmentFault when the program is missing or runs too long, ProgramFailed when it fails. When the
     block raises, the program's whole group is ended first.
     """
@@ -123,6 +125,7 @@ def started(
             user=identity.uid if identity else None,
             group=identity.gid if identity else None,
             extra_groups=[] if identity else None,
+            pass_fds=pass_fds,
         )
     except FileNotFoundError as error:
         raise EnvironmentFault(

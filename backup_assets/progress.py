@@ -65,7 +65,8 @@ class LoggedProgress:
 
 def progress_for(log: Callable[[str], None]) -> Progress:
     """Return the watcher's progress if a person watches, else one that logs."""
-    return WATCHER.get() or LoggedProgress(log)
+    watcher = WATCHER.get()
+    return LoggedProgress(log) if watcher is None else watcher
 
 
 def _size_on_disk(path: Path) -> int:

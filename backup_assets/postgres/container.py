@@ -24,7 +24,7 @@ exec 3<&-
 wait "$program"
 status=$?
 kill "$watcher" 2>/dev/null
-wait "$watcher"
+wait "$watcher" 2>/dev/null
 exit "$status"
 """
 #: They only write. The others read their input, and end with it by themselves.
@@ -107,27 +107,27 @@ def _engine_fault(container: Container, program: str, failure: ProgramFailed) ->
     if "no such container" in lower or "no container with name" in lower:
         return EnvironmentFault(
             f"there is no container {container.name} for {container.engine}",
-            why=said,
+            why=failure.why,
             remedy=f"look at `{container.engine} ps --all`; correct {NAME_SETTING}, or {ENGINE_SETTING} when another "
             "engine runs it",
         )
     if "not running" in lower or "container state improper" in lower or "paused" in lower:
         return TransientFault(
             f"the container {container.name} is not running",
-            why=said,
+            why=failure.why,
             remedy=f"start it with `{container.engine} start {container.name}`, or correct {NAME_SETTING}",
         )
     if code in (126, 127) or "executable file" in lower:
         return EnvironmentFault(
             f"{program} cannot be run in {container}",
-            why=said,
+            why=failure.why,
             remedy=f"name the container of the PostgreSQL server in {NAME_SETTING}; it needs sh, and PostgreSQL's "
             "client programs on its PATH",
         )
     if code >= 128 or code < 0:
         return TransientFault(
             f"{program} in {container} was killed",
-            why=said or f"exit status {code}; this is what a container that is stopped looks like",
+            why=f"exit status {code}: {said or 'this is what a container that is stopped looks like'}",
             remedy=f"look at `{container.engine} logs {container.name}`, and whether {NAME_SETTING} runs",
         )
     return TransientFault(

@@ -35,6 +35,10 @@ class AccessDenied(EnvironmentFault):
     """The credentials are good, but a policy does not allow this action."""
 
 
+class NotAsRequired(EnvironmentFault):
+    """An object was stored without the encryption or lock that is required; it is removed again."""
+
+
 class Meaning(NamedTuple):
     """How one kind of error is told: what is at fault, and the next step."""
 
@@ -56,9 +60,7 @@ _CODES = {
     "NoSuchBucket": Meaning("the bucket does not exist", "correct the bucket's name, or create the bucket first"),
     "InvalidBucketName": Meaning("that is no valid name of a bucket", "correct the bucket's name"),
     "PermanentRedirect": Meaning("the bucket is in another region", "set the region to that of the bucket"),
-    "AuthorizationHeaderMalformed": Meaning(
-        "the bucket is in another region", "set the region to that of the bucket"
-    ),
+    "AuthorizationHeaderMalformed": Meaning("the bucket is in another region", "set the region to that of the bucket"),
     "IllegalLocationConstraintException": Meaning(
         "the bucket is in another region", "set the region to that of the bucket"
     ),
@@ -75,7 +77,9 @@ _CODES = {
     ),
     "KMS.NotFoundException": Meaning("the KMS key does not exist", "correct SSE_KMS_KEY_ID and its region"),
     "KMS.DisabledException": Meaning("the KMS key is disabled", "enable that key; without it nothing can be read"),
-    "KMS.KMSInvalidStateException": Meaning("the KMS key is not usable now", "look at the key's state: it may be deleted"),
+    "KMS.KMSInvalidStateException": Meaning(
+        "the KMS key is not usable now", "look at the key's state: it may be deleted"
+    ),
     "NotImplemented": Meaning(
         "the server does not know a feature that is needed",
         "needed are If-None-Match, SHA-256 checksums and the configured encryption; with providers that reject "
@@ -85,9 +89,7 @@ _CODES = {
     "RequestTimeout": Meaning("the connection was too slow or was interrupted", _LATER, TransientFault),
     "OperationAborted": Meaning("another operation is at work on it", _LATER, TransientFault),
     "ConditionalRequestConflict": Meaning("another writer is storing the same key", _LATER, TransientFault),
-    "NoSuchUpload": Meaning(
-        "the unfinished upload was removed meanwhile", "try again: it begins anew", TransientFault
-    ),
+    "NoSuchUpload": Meaning("the unfinished upload was removed meanwhile", "try again: it begins anew", TransientFault),
     "InvalidPart": Meaning("a part was replaced by another writer", "try again", TransientFault),
 }
 _KMS = re.compile(r"\bkms:\w+|KMS|ciphertext", re.IGNORECASE)
@@ -150,7 +152,9 @@ def is_missing(error: ClientError) -> bool:
 
 def is_denied(error: ClientError) -> bool:
     """Tell whether an answer says that a policy forbids it; for HEAD requests 403 is all that is said."""
-    return code_of(error) in {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
+    codes = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
+    # An expired token is 400 to a HEAD request: whoever asks again with another request is told.
+    return code_of(error) in codes or (code_of(error) == "400" and error.operation_name.startswith("Head"))
 
 
 def exists_already(error: ClientError) -> bool:
@@ -178,8 +182,6 @@ def _of_answer(error: ClientError, doing: str, location: S3Location, key: str) -
         meaning = _CODES["PermanentRedirect"]
     if meaning is None and "quota" in f"{code} {said}".lower():
         meaning = _CODES["QuotaExceeded"]
-    if meaning is None and code == "400" and error.operation_name.startswith("Head"):
-        meaning = Meaning("the request was refused without a reason", f"{_KEYS}, and the region")
     if meaning is None and (status >= 500 or status == 429):
         meaning = Meaning("the server is overloaded or failing", _LATER, TransientFault)
     if meaning is None:

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ProfileNotFound
 
 from backup_assets.errors import Refused, SettingsError
+from backup_assets.stores.s3_source import PartBody
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -175,7 +176,8 @@ class S3Location:
 
     def object_parameters(self, sha256: str, metadata: dict[str, str], now: datetime) -> dict[str, Any]:
         """Return what a new object is created with: encryption, metadata, tags and lock."""
-        parameters: dict[str, Any] = {**self.encryption(), "Metadata": {**metadata, "sha256": sha256}}
+        metadata = {**metadata, "sha256": sha256}
+        parameters: dict[str, Any] = {**self.encryption(), "Metadata": metadata}
         tags = (*self.tags, *((("sha256", sha256),) if self.sha256_tag else ()))
         if tags:
             parameters["Tagging"] = urlencode(tags)
@@ -186,7 +188,7 @@ class S3Location:
 
 
 @lru_cache(maxsize=32)
-def client_of(location: S3Location) -> Any:  # noqa: ANN401 - boto3 makes its clients' methods at run time
+def client_of(location: S3Location) -> Any:
     """Return the client of a location, one for all threads; raises SettingsError for an unknown profile."""
     keys = location.credentials
     try:
@@ -216,4 +218,17 @@ def client_of(location: S3Location) -> Any:  # noqa: ANN401 - boto3 makes its cl
             response_checksum_validation=location.checksum_mode,
         ),
     )
+    # Signing reads the body too: only what is read after it goes out, and counts against the bandwidth.
+    client.meta.events.register_first("request-created.s3", _not_sending)
+    client.meta.events.register_last("request-created.s3", _sending)
     return client
+
+
+def _not_sending(request: Any, **_: object) -> None:
+    if isinstance(request.body, PartBody):
+        request.body.sending = False
+
+
+def _sending(request: Any, **_: object) -> None:
+    if isinstance(request.body, PartBody):
+        request.body.sending = True

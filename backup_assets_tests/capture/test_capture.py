@@ -180,7 +180,7 @@ def test_a_busy_database_is_captured_in_one_moment(a_database: Source, jobs: int
     settings = a_database.settings(integrity_sql=integrity, dump=DumpSettings(jobs=jobs))
 
     with a_busy_writer(a_database) as transactions:
-        for _ in range(3):
+        for _ in range(2):
             before = transactions[0]
             captured = a_database.captured(settings)
             assert transactions[0] > before

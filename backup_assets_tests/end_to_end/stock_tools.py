@@ -136,7 +136,7 @@ def load(source: Source, script: Path, programs: Path) -> None:
 def make_roles(cluster: Cluster) -> None:
     """Make the roles that the torture schema names, unless they are there."""
     with connect(cluster, "postgres") as connection:
-        if connection.execute("SELECT FROM pg_roles WHERE rolname = 'torture_owner'").fetchone():
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = 'torture_owner'").fetchone() is not None:
             return
         connection.execute(
             "CREATE ROLE torture_owner LOGIN PASSWORD 'it''s; $$ -- \"secret\"' VALID UNTIL '2040-01-01'"

@@ -22,9 +22,7 @@ from backup_assets_tests.sources import Source, connect, listed, proven
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data"
 ODD_NAMES = (
-    'a "quoted" name',
-    "it's; -- $$ 100% %s",
-    "back\\slash.dot",
+    'it\'s a "quoted"; -- $$ 100% %s back\\slash.dot',
     "a=b",
     "postgresql://elsewhere/x",
     "Größe 日本",

@@ -1,0 +1,1 @@
+"""Off-site: encryption of what leaves the host."""
