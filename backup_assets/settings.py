@@ -180,6 +180,56 @@ class DatabaseSettings(Model):
         return self.prefix or self.name
 
 
+class StoreSettings(Model):
+    """A further store, to which every set is copied: a folder on other media, or a bucket."""
+
+    name: Name
+    kind: Literal["folder", "s3"] = Field(
+        description="`folder`: another disk or a synced directory; `s3`: S3, or a service that speaks like it."
+    )
+    directory: Path | None = Field(
+        default=None, description="Of a folder, required: it must exist and is never created."
+    )
+    must_be_mount: bool = Field(
+        default=False, description="Of a folder: nothing is copied unless `directory` itself is a mount point."
+    )
+    bucket: str | None = Field(default=None, description="Of s3, required: the bucket's name alone.")
+    prefix: str = Field(default="", description="Of s3: put before every key, such as `backups/erp`.")
+    region: str = Field(default="ap-northeast-1", description="Of s3: the bucket's region.")
+    endpoint_url: str | None = Field(
+        default=None, description="Of s3: address of a service other than AWS, such as `https://host:9000`."
+    )
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        default="auto", description="Of s3: `path` for services that do not know buckets as host names."
+    )
+    checksum_mode: Literal["when_supported", "when_required"] = Field(
+        default="when_supported",
+        description="Of s3: `when_required` for services that reject additional CRC checksums.",
+    )
+    sse_kms_key_id: str | None = Field(
+        default=None, description="Of s3: KMS key (ARN, id or alias) that every object must be encrypted with."
+    )
+    sse_s3: Literal["AES256"] | None = Field(
+        default=None, description="Of s3: encryption with keys of the service; one of the two is required."
+    )
+    sha256_tag: bool = Field(
+        default=False,
+        description="Of s3: tag each object with its SHA-256, for a role that may write and not read under KMS.",
+    )
+    bandwidth_limit_mb: float | None = Field(
+        default=None, gt=0, description="Of s3: most megabytes a second that are uploaded; left out: no limit."
+    )
+    max_parts: int = Field(
+        default=10_000, ge=1, le=10_000, description="Of s3: parts that the service allows for one object."
+    )
+    profile: str | None = Field(
+        default=None, description="Of s3: AWS profile whose role stores copies; left out: boto3's own order."
+    )
+    read_profile: str | None = Field(
+        default=None, description="Of s3: AWS profile whose role lists and restores; left out: that of `profile`."
+    )
+
+
 class Settings(Model):
     """Everything that was configured."""
 
@@ -191,6 +241,9 @@ class Settings(Model):
         default=None, description="Directory of pg_dump, pg_restore, psql; searched first."
     )
     databases: tuple[DatabaseSettings, ...] = Field(min_length=1, description="The databases, by name.")
+    stores: tuple[StoreSettings, ...] = Field(
+        default=(), description="Further stores, by name, to which every set is copied; `local` is the first store."
+    )
     is_demo: Annotated[bool, OursAlone()] = Field(default=False, exclude=True)
 
     def database(self, name: str) -> DatabaseSettings:
@@ -254,5 +307,9 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     home = base / Path(given.get("BACKUP_DEMO_HOME", DEMO_HOME)).expanduser()
     demo = demo_settings(common.backup_dir or base / ".backups", home)
     return demo.model_copy(
-        update={"env": common.env or demo.env, "client_bin_dir": common.client_bin_dir or demo.client_bin_dir}
+        update={
+            "env": common.env or demo.env,
+            "client_bin_dir": common.client_bin_dir or demo.client_bin_dir,
+            "stores": settings_env.stores_from_variables(variables, base),
+        }
     )

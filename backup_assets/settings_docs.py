@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from backup_assets.settings import DatabaseSettings, Name, Settings
+from backup_assets.settings import DatabaseSettings, Name, Settings, StoreSettings
 from backup_assets.settings_env import VARIABLES
-from backup_assets.settings_tree import file_fields, inner_type, is_model
+from backup_assets.settings_tree import NAMED, file_fields, inner_type, is_model
 
 DOCS = Path(__file__).parent.parent / "docs"
 _SECRET_SCHEMA = {
@@ -46,8 +46,8 @@ One place configures everything, looked for in this order:
 3. the embedded demo.
 
 A file and variables that both configure a database are refused, as is a variable that looks like a misspelling of one
-below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`) complete a file that is silent about them. An
-empty variable counts as unset. Every mistake is reported at once, in a file with its line.
+below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of the stores `s3` and `folder`) complete
+a file that is silent about them. An empty variable counts as unset. Every mistake is reported at once, in a file with its line.
 
 ## backup.yaml
 
@@ -59,8 +59,8 @@ An example is in [backup.example.yaml](backup.example.yaml), the JSON Schema for
 _VARIABLES_INTRODUCTION = """
 ## Environment variables
 
-For one database, whose name here is made from `BACKUP_PREFIX`, else from `DB_NAME`. Relative paths count from the
-current directory.
+For one database, whose name here is made from `BACKUP_PREFIX`, else from `DB_NAME`, and for a store `s3` and a store
+`folder`. Relative paths count from the current directory.
 
 | Variable | Sets | Meaning |
 |---|---|---|
@@ -93,6 +93,12 @@ def backup_schema() -> dict[str, Any]:
         "propertyNames": {"pattern": pattern},
         "additionalProperties": {"$ref": "#/$defs/DatabaseSettings"},
         "minProperties": 1,
+    }
+    schema["properties"]["stores"] = {
+        "type": "object",
+        "description": Settings.model_fields["stores"].description,
+        "propertyNames": {"pattern": pattern, "not": {"const": "local"}},
+        "additionalProperties": {"$ref": f"#/$defs/{StoreSettings.__name__}"},
     }
     schema |= {"title": "backup.yaml", "description": "What backup_assets backs up."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -128,7 +134,7 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[Bas
         kind, place = inner_type(info.annotation), f"{path}{name}"
         if get_origin(kind) is tuple:
             kind = inner_type(get_args(kind)[0])
-            place += ".NAME" if kind is DatabaseSettings else "[]"
+            place += ".NAME" if kind in NAMED else "[]"
         if is_model(kind):
             yield place, kind  # type: ignore[misc]
             yield from _sections(kind, f"{place}.")  # type: ignore[arg-type]
@@ -165,7 +171,7 @@ def _type(annotation: object) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if get_origin(kind) is tuple:
         inner = inner_type(get_args(kind)[0])
-        return "mapping by name" if inner is DatabaseSettings else f"list of {_type(inner)}"
+        return "mapping by name" if inner in NAMED else f"list of {_type(inner)}"
     if is_model(kind):
         return "mapping"
     names = {

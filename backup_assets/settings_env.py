@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backup_assets.errors import SettingsError
-from backup_assets.settings import Settings
+from backup_assets.settings import Settings, StoreSettings
 from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree, suggestion
 
 
@@ -20,6 +20,11 @@ def _text(value: str) -> object:
 
 def _list(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _boolean(value: str) -> object:
+    meant = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    return meant.get(value.casefold(), value)  # what is neither is refused by the models
 
 
 def _file_columns(value: str) -> list[dict[str, str]]:
@@ -41,6 +46,12 @@ class Variable:
     def of_database(self) -> bool:
         """Whether it sets something of the one database, and not of everything."""
         return self.field.startswith("databases.")
+
+    @property
+    def of_store(self) -> str | None:
+        """The store, `s3` or `folder`, that it sets something of, or None."""
+        parts = self.field.split(".")
+        return parts[1] if parts[0] == "stores" else None
 
 
 VARIABLES = (
@@ -98,13 +109,27 @@ VARIABLES = (
     Variable("SCRATCH_PORT", "databases.*.verification.scratch.port", "Its TCP port."),
     Variable("SCRATCH_USER", "databases.*.verification.scratch.user", "A superuser there."),
     Variable("SCRATCH_PASSWORD", "databases.*.verification.scratch.password", "Its password.", secret=True),
+    Variable("FOLDER_COPY_DIR", "stores.folder.directory", "Folder on other media to which every set is copied."),
+    Variable(
+        "FOLDER_COPY_MUST_BE_MOUNT",
+        "stores.folder.must_be_mount",
+        "`true`: nothing is copied unless FOLDER_COPY_DIR itself is a mount point.",
+        _boolean,
+    ),
+    Variable("S3_BUCKET", "stores.s3.bucket", "Bucket to which every set is copied."),
+    Variable("S3_PREFIX", "stores.s3.prefix", "Put before every key in the bucket."),
+    Variable("S3_REGION", "stores.s3.region", "The bucket's region; `ap-northeast-1` unless set."),
+    Variable("S3_ENDPOINT_URL", "stores.s3.endpoint_url", "Address of a service other than AWS."),
+    Variable("S3_ADDRESSING_STYLE", "stores.s3.addressing_style", "`auto`, `path` or `virtual`."),
+    Variable("SSE_KMS_KEY_ID", "stores.s3.sse_kms_key_id", "KMS key that every object must be encrypted with."),
+    Variable("SSE_S3", "stores.s3.sse_s3", "`AES256`: encryption with keys of the service, in place of a KMS key."),
     Variable("BACKUP_DEMO_HOME", "", "Home of the embedded demo; `var/demo` unless set."),
 )
 BY_NAME = {variable.name: variable for variable in VARIABLES}
 #: Names of ours that choose what a single command works on; they set nothing here and are no misspellings.
 COMMAND_VARIABLES = ("BACKUP_FILE", "BACKUP_GLOBALS_FILE", "BACKUP_ASSETS_FILE")
 #: Top-level fields and their variables; these also complete a file that is silent about them.
-COMMON_FIELDS = {v.field: v.name for v in VARIABLES if v.field and not v.of_database}
+COMMON_FIELDS = {v.field: v.name for v in VARIABLES if v.field and not v.of_database and not v.of_store}
 _NAMING = ("DB_NAME", "DB_HOST", "DB_CONTAINER")
 _REMEDY = "correct the variables; docs/settings.md describes each"
 
@@ -149,6 +174,35 @@ def common_settings(environment: Mapping[str, str], directory: Path) -> CommonSe
         for name in ("BACKUP_DIR", "PG_BIN_DIR")
     }
     return CommonSettings(given.get("APP_ENV"), paths["BACKUP_DIR"], paths["PG_BIN_DIR"])
+
+
+def store_tree(environment: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """Return what variables say about stores, in the shape of the field `stores` of backup.yaml."""
+    given = values_set(environment)
+    tree: dict[str, dict[str, object]] = {}
+    for variable in VARIABLES:
+        if variable.of_store is not None and variable.name in given:
+            store = tree.setdefault(variable.of_store, {"kind": variable.of_store})
+            store[variable.field.rpartition(".")[2]] = variable.convert(given[variable.name])
+    return tree
+
+
+def store_variables(given: Mapping[str, str]) -> list[str]:
+    """Return the variables among ``given`` that say something about a store."""
+    return [name for name in given if BY_NAME[name].of_store is not None]
+
+
+def stores_from_variables(environment: Mapping[str, str], directory: Path) -> tuple[StoreSettings, ...]:
+    """Return the stores that variables describe beside the demo; raises SettingsError naming what is wrong."""
+    tree = {"databases": {"demo": {}}, "stores": store_tree(environment)}
+    given = values_set(environment)
+    tree |= {"backup_dir": given["BACKUP_DIR"]} if "BACKUP_DIR" in given else {}
+    outcome = settings_from_tree(tree, directory, environment)
+    if outcome.problems:
+        raise _mistakes([f"{_where(problem, 'demo')}: {problem.text}" for problem in outcome.problems])
+    if outcome.settings is None:
+        raise AssertionError("no settings and no problem")
+    return outcome.settings.stores
 
 
 def refuse_misspelled(environment: Mapping[str, str]) -> None:
@@ -196,10 +250,11 @@ def settings_from_variables(environment: Mapping[str, str], directory: Path) -> 
     if name is None and "DB_NAME" in given:
         problems.append("BACKUP_PREFIX: missing; no name with latin letters can be made from DB_NAME")
     name = name or "database"
-    tree: dict[str, Any] = {}
+    stores = store_tree(environment)
+    tree: dict[str, Any] = {"stores": stores} if stores else {}
     for variable in VARIABLES:
         # What does not go together is left out here: its consequences are no mistakes of their own.
-        if variable.field and variable.name in given and variable.name not in refused:
+        if variable.field and not variable.of_store and variable.name in given and variable.name not in refused:
             value = {"env": variable.name} if variable.secret else variable.convert(given[variable.name])
             _put(tree, variable.field.replace("*", name).split("."), value)
     outcome = settings_from_tree(tree, directory, environment)
@@ -208,11 +263,15 @@ def settings_from_variables(environment: Mapping[str, str], directory: Path) -> 
         if where not in refused:
             problems.append(f"{where}: {problem.text}")
     if problems:
-        heading = [f"{len(problems)} mistakes in the environment:"] if len(problems) > 1 else []
-        raise SettingsError("\n".join([*heading, *problems]), remedy=_REMEDY)
+        raise _mistakes(problems)
     if outcome.settings is None:
         raise AssertionError("no settings and no problem")
     return outcome.settings
+
+
+def _mistakes(problems: list[str]) -> SettingsError:
+    heading = [f"{len(problems)} mistakes in the environment:"] if len(problems) > 1 else []
+    return SettingsError("\n".join([*heading, *problems]), remedy=_REMEDY)
 
 
 def _combinations(given: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -17,6 +17,8 @@ from backup_assets.settings_env import (
     database_variables,
     field_of,
     refuse_misspelled,
+    store_tree,
+    store_variables,
     values_set,
 )
 from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree
@@ -130,6 +132,7 @@ def read_settings_file(path: Path, environment: Mapping[str, str], directory: Pa
             elif value is not None and name not in tree:
                 tree[name] = str(value)
                 from_variables[name] = variable
+        problems += _add_stores(tree, environment, directory, from_variables)
         outcome = settings_from_tree(tree, path.parent.absolute(), environment)
         settings, secret_variables = outcome.settings, outcome.secret_variables
         problems += outcome.problems
@@ -139,6 +142,24 @@ def read_settings_file(path: Path, environment: Mapping[str, str], directory: Pa
     if settings is None:
         raise AssertionError("no settings and no problem")
     return settings
+
+
+def _add_stores(
+    tree: dict[str, object], environment: Mapping[str, str], directory: Path, from_variables: dict[str, str]
+) -> list[Problem]:
+    """Complete a file that is silent about stores by those of variables; return what contradicts it."""
+    stores = store_tree(environment)
+    named = ", ".join(store_variables(values_set(environment)))
+    if not stores:
+        return []
+    if "stores" in tree:
+        return [Problem(("stores",), f"the environment sets stores too ({named}); unset that or remove the field")]
+    folder = stores.get("folder", {})
+    if "directory" in folder:  # relative to where the command is typed, not to the file
+        folder["directory"] = str(directory / Path(str(folder["directory"])).expanduser())
+    tree["stores"] = stores
+    from_variables["stores"] = named
+    return []
 
 
 def _refuse_ambiguity(environment: Mapping[str, str], secret_variables: frozenset[str], shown: str) -> None:

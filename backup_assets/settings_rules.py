@@ -22,6 +22,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
         yield ("backup_dir",), f"{backup_dir} is not a directory"
     if bin_dir is not None and not bin_dir.is_dir():
         yield ("client_bin_dir",), f"the directory {bin_dir} does not exist"
+    yield from _of_stores(tree, backup_dir)
     prefixes: dict[str, str] = {}
     for database in tree.get("databases", ()):
         place = ("databases", str(database["name"]))
@@ -63,6 +64,79 @@ def _of_database(database: Mapping[str, Any], backup_dir: Path | None) -> Iterat
             ("attachments", "directory"),
             f"{directory} and the local store {backup_dir} lie in one another; backups would archive themselves",
         )
+
+
+_OF_FOLDER = ("directory", "must_be_mount")
+_OF_EVERY_STORE = ("name", "kind")
+
+
+def _of_stores(tree: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Found]:
+    places: dict[object, str] = {}
+    for store in tree.get("stores", ()):
+        name = str(store["name"])
+        loc = ("stores", name)
+        if name == "local":
+            yield loc, "`local` is the store below BACKUP_DIR; choose another name"
+        kind = store.get("kind")
+        if kind == "folder":
+            found = _of_folder(store, backup_dir)
+        elif kind == "s3":
+            found = _of_bucket(store)
+        else:
+            continue
+        for inner, text in found:
+            yield (*loc, *inner), text
+        other = places.setdefault(_whereabouts(store), name)
+        if other != name:
+            yield loc, f"lies at the same place as the store {other}; two copies there would be one"
+    for database in tree.get("databases", ()):
+        attachments = _path(_part(database, "attachments"), "directory")
+        for store in tree.get("stores", ()):
+            directory = _path(store, "directory")
+            if attachments is not None and directory is not None and _nested(attachments, directory):
+                yield (
+                    ("stores", str(store["name"]), "directory"),
+                    f"{directory} and the attachments {attachments} lie in one another; copies would be archived",
+                )
+
+
+def _of_folder(store: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Found]:
+    for field in store:
+        if field not in (*_OF_FOLDER, *_OF_EVERY_STORE):
+            yield (field,), "only with `kind: s3`"
+    directory = _path(store, "directory")
+    if store.get("directory") is None:
+        yield ("directory",), "missing; it says where the copies lie"
+    elif directory is not None and backup_dir is not None and _nested(directory, backup_dir):
+        yield ("directory",), f"{directory} and the local store {backup_dir} lie in one another: that is no copy"
+
+
+def _of_bucket(store: Mapping[str, Any]) -> Iterator[Found]:
+    for field in _OF_FOLDER:
+        if field in store:
+            yield (field,), "only with `kind: folder`"
+    if not store.get("bucket"):
+        yield ("bucket",), "missing; it names the bucket that copies go to"
+    if store.get("sse_kms_key_id") and store.get("sse_s3"):
+        yield (
+            ("sse_s3",),
+            "`sse_s3` (SSE_S3) and `sse_kms_key_id` (SSE_KMS_KEY_ID) exclude each other; keep the one that is meant",
+        )
+    if not store.get("sse_kms_key_id") and not store.get("sse_s3"):
+        yield (
+            ("sse_kms_key_id",),
+            "nothing is stored without encryption: set `sse_kms_key_id` (SSE_KMS_KEY_ID) to the key's ARN, "
+            "or `sse_s3` (SSE_S3) to AES256",
+        )
+    url = store.get("endpoint_url")
+    if isinstance(url, str) and "@" in url:
+        yield ("endpoint_url",), "holds a user or password; give the address alone"
+
+
+def _whereabouts(store: Mapping[str, Any]) -> object:
+    if store.get("kind") == "folder":
+        return os.path.realpath(str(store.get("directory")))
+    return (store.get("endpoint_url"), store.get("bucket"), str(store.get("prefix") or "").strip("/"))
 
 
 def _of_server(server: Mapping[str, Any]) -> Iterator[Found]:

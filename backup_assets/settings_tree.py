@@ -13,10 +13,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from backup_assets.settings import DatabaseSettings, OursAlone, Settings
+from backup_assets.settings import DatabaseSettings, OursAlone, Settings, StoreSettings
 from backup_assets.settings_rules import contradictions
 
 Loc = tuple[str | int, ...]
+#: Models that a file gives as mappings by name: the field that holds them, and what they are called in messages.
+NAMED: dict[object, tuple[str, str]] = {
+    DatabaseSettings: ("databases", "databases"),
+    StoreSettings: ("stores", "stores"),
+}
 #: Longest secret that is read from a file, in bytes.
 SECRET_FILE_BYTES = 64 * 1024
 #: What the patterns of the models mean, for people.
@@ -48,12 +53,12 @@ class Outcome:
 def settings_from_tree(tree: Mapping[Any, object], base: Path, environment: Mapping[str, str]) -> Outcome:
     """Validate ``tree`` and return its settings, or every mistake that was found in it.
 
-    ``databases`` is a mapping by name. Relative paths count from ``base``; a secret is ``{"env": VARIABLE}`` or
+    ``databases`` and ``stores`` are mappings by name. Relative paths count from ``base``; a secret is ``{"env": VARIABLE}`` or
     ``{"file": path}`` and is read here.
     """
     walk = _Walk(base, environment)
     prepared = walk.model(Settings, tree, ())
-    names = [entry["name"] for entry in prepared.get("databases", [])]
+    names = {place: [entry["name"] for entry in prepared.get(place, [])] for place, _ in NAMED.values()}
     settings = None
     try:
         settings = Settings.model_validate(prepared)
@@ -61,7 +66,7 @@ def settings_from_tree(tree: Mapping[Any, object], base: Path, environment: Mapp
         for details in error.errors(include_url=False):
             loc = _by_name(details["loc"], names)
             # Databases that are wrong inside are counted as missing.
-            miscounted = details["type"] == "too_short" and loc == ("databases",) and names
+            miscounted = details["type"] == "too_short" and loc == ("databases",) and names["databases"]
             if not miscounted and not any(loc[: len(bad)] == bad for bad in walk.bad):
                 walk.problem(loc, _explain(details))
     for loc, text in contradictions(prepared):
@@ -75,8 +80,7 @@ def file_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {
         name: info
         for name, info in model.model_fields.items()
-        if not any(isinstance(mark, OursAlone) for mark in info.metadata)
-        and not (model is DatabaseSettings and name == "name")
+        if not any(isinstance(mark, OursAlone) for mark in info.metadata) and not (model in NAMED and name == "name")
     }
 
 
@@ -131,8 +135,8 @@ class _Walk:
         for key, entry in value.items():
             if key in known:
                 prepared[key] = self.value(known[key].annotation, entry, (*loc, key))
-            elif model is DatabaseSettings and key == "name":
-                self.problem((*loc, key), "not a field here: the name is the key below `databases`")
+            elif model in NAMED and key == "name":
+                self.problem((*loc, key), f"not a field here: the name is the key below `{NAMED[model][0]}`")
             elif key in model.model_fields:
                 self.problem((*loc, key), "only the demo sets this; remove it")
             elif key == "<<":
@@ -168,19 +172,20 @@ class _Walk:
 
     def items(self, annotation: object, value: object, loc: Loc) -> list[Any]:
         kind = inner_type(annotation)
-        if kind is DatabaseSettings:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind in NAMED:
             if not isinstance(value, Mapping):
-                self.problem(loc, f"expected a mapping from names to databases, found {_shape(value)}")
+                self.problem(loc, f"expected a mapping from names to {NAMED[kind][1]}, found {_shape(value)}")
                 return []
-            return [
-                # The name on the server is the configured one unless something else is said.
-                {"database": str(name), **self.model(DatabaseSettings, entry, (*loc, str(name))), "name": str(name)}
-                for name, entry in value.items()
-            ]
+            return [self.named(kind, str(name), entry, (*loc, str(name))) for name, entry in value.items()]
         if not isinstance(value, list):
             self.problem(loc, f"expected a list, found {_shape(value)}")
             return []
         return [self.value(annotation, entry, (*loc, index)) for index, entry in enumerate(value)]
+
+    def named(self, model: type[BaseModel], name: str, entry: object, loc: Loc) -> dict[str, Any]:
+        # The name on the server is the configured one unless something else is said.
+        given = {"database": name} if model is DatabaseSettings else {}
+        return {**given, **self.model(model, entry, loc), "name": name}
 
     def path(self, text: str, loc: Loc) -> str | None:
         if not text.strip() or "\0" in text:
@@ -230,10 +235,10 @@ class _Walk:
         return text
 
 
-def _by_name(loc: Iterable[str | int], names: list[str]) -> Loc:
+def _by_name(loc: Iterable[str | int], names: Mapping[str, list[str]]) -> Loc:
     parts = tuple(loc)
-    if len(parts) > 1 and parts[0] == "databases" and isinstance(parts[1], int):
-        parts = ("databases", names[parts[1]], *parts[2:])
+    if len(parts) > 1 and parts[0] in names and isinstance(parts[1], int):
+        parts = (parts[0], names[str(parts[0])][parts[1]], *parts[2:])
         if parts[2:] == ("name",):
             parts = parts[:2]
     return parts

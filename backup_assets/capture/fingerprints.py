@@ -22,6 +22,8 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
     AND d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid)
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """
+#: A standby has no rows of unlogged tables, and pg_dump writes none there.
+_WITHOUT_ROWS = _TABLES.replace("c.relpersistence <> 't'", "c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()")
 _SEQUENCES = _TABLES.replace("c.relkind = 'r'", "c.relkind = 'S'")
 _LEAVES = """
 WITH RECURSIVE leaf(oid) AS (
@@ -143,7 +145,8 @@ def take_fingerprints(
     """
     # Values such as regclass are written with their schema unless it is in the path, which roles and databases set.
     session.execute("SET search_path = pg_catalog")
-    fingerprints = [_table(session, table, hashed is None or table in hashed) for table in tables]
+    empty = {(str(schema), str(name)) for schema, name in session.rows(_WITHOUT_ROWS)}
+    fingerprints = [_table(session, table, hashed is None or table in hashed, table in empty) for table in tables]
     return Fingerprints(
         tables=tuple(fingerprints),
         sequences=tuple(_sequences(session)) if everything else (),
@@ -153,7 +156,9 @@ def take_fingerprints(
     )
 
 
-def _table(session: Session, table: Table, hashed: bool) -> TableFingerprint:
+def _table(session: Session, table: Table, hashed: bool, empty: bool) -> TableFingerprint:
+    if empty:
+        return TableFingerprint(table_schema=table[0], name=table[1], rows=0, content_hash="0" if hashed else None)
     content = f", coalesce({_CONTENT_HASH}, 0)" if hashed else ", NULL"
     row = one_row(
         session,

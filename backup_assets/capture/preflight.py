@@ -94,10 +94,12 @@ def examine_source(session: Session, role: str, *, now: datetime) -> SourceFacts
         roles=tuple(role for role in roles if not role.startswith("pg_")),
         extensions=extensions,
     )
-    warnings = ()
+    warnings: list[str] = []
     if superuser != "t":
-        warnings = ("the role is no superuser: globals are taken without password hashes",)
-    return SourceFacts(facts, superuser == "t", recovery == "t", warnings)
+        warnings.append("the role is no superuser: globals are taken without password hashes")
+    if recovery == "t":
+        warnings.append("the source is a standby: unlogged tables have no rows there, and none in this set")
+    return SourceFacts(facts, superuser == "t", recovery == "t", tuple(warnings))
 
 
 def _require_same_time(server: datetime, now: datetime) -> None:

@@ -91,9 +91,9 @@ def _unescaped(text: str) -> str:
 
 
 def find_keys(gpg: Sequence[str], name: str) -> tuple[PublicKey, ...]:
-    """Return the public keys that ``name`` (fingerprint, key id, e-mail) names; ``gpg`` is the program with its options.
+    """Return the public keys that ``name`` (fingerprint, key id, e-mail) names.
 
-    Raises EnvironmentFault when gpg cannot read its keyring.
+    ``gpg`` is the program with its options. Raises EnvironmentFault when gpg cannot read its keyring.
     """
     argv = [*gpg, "--trust-model", "always", "--with-colons", "--with-keygrip", "--list-keys", "--", name]
     try:

@@ -39,7 +39,7 @@ class KeyPacket:
 
 @dataclass(frozen=True)
 class OpenPgpMessage:
-    """The outside of an encrypted message; ``content_room`` is the most bytes that its uncompressed content can have."""
+    """The outside of an encrypted message; its content, not compressed, has at most ``content_room`` bytes."""
 
     keys: tuple[KeyPacket, ...]
     content_room: int
@@ -99,7 +99,7 @@ class _Walk:
             length, partial = self._new_length()
             return first & 0x3F, length, partial
         kind = first & 0x03
-        if kind == 3:  # noqa: PLR2004 - "until the end of the file": its truncation could not be seen
+        if kind == 3:  # "until the end of the file": its truncation could not be seen
             raise self._damaged("a packet says nothing about its length")
         return (first >> 2) & 0x0F, int.from_bytes(self._take(1 << kind), "big"), False
 

@@ -27,7 +27,6 @@ from backup_assets.stores.s3_reading import ObjectReader
 from backup_assets.stores.s3_source import Throttle, composite_of, parts_of
 from backup_assets.stores.s3_upload import Overtaken, Upload, Uploaded, checksum_of, wrong_encryption
 
-
 #: What a header may hold as it is; ``%`` is not among it, so that the encoding can be undone.
 _SAFE = " !#$&'()*+,/:;=?@[]"
 
@@ -63,7 +62,7 @@ class S3Store:
         Names are made of small letters, digits and ``_``; what is not ASCII in a value is percent-encoded.
         """
         encoded = tuple(
-            (name.replace("_", "-"), quote(value, safe=" !#$&'()*+,/:;=?@[]")) for name, value in metadata.items()
+            (name.replace("_", "-"), quote(value, safe=_SAFE)) for name, value in metadata.items()
         )
         return replace(self, metadata=encoded)
 

@@ -19,7 +19,6 @@ from backup_assets.files import CHUNK_BYTES
 from backup_assets.stores.contract import TransferDamaged
 from backup_assets.stores.disk_faults import explained
 
-
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
