@@ -8,6 +8,7 @@ import dagster as dg
 
 from backup_assets.capture.assets import build_capture, build_important_tables, external_assets
 from backup_assets.capture.automation import build_backup_job, build_important_tables_job, build_schedule, slots_of
+from backup_assets.offsite.assets import build_copies, copy_asset_keys
 from backup_assets.restore.automation import build_restore_job
 from backup_assets.restore.checks import build_restored_check
 from backup_assets.settings import DatabaseSettings, Settings, load_settings
@@ -17,9 +18,13 @@ def database_definitions(database: DatabaseSettings, settings: Settings, now: da
     """Return what one database adds: assets that are not configured do not exist."""
     slots = slots_of(database, settings, now)
     running = not settings.is_demo  # the demo backs up when it is asked to
-    job = build_backup_job(database)
+    job = build_backup_job(database, copy_asset_keys(database, settings))
     definitions = dg.Definitions(
-        assets=[*external_assets(database), build_capture(database, settings, slots)],
+        assets=[
+            *external_assets(database),
+            build_capture(database, settings, slots),
+            *build_copies(database, settings, slots),
+        ],
         asset_checks=[build_restored_check(database, settings, slots, "full")],
         jobs=[job, build_restore_job(database, settings)],
         schedules=[build_schedule(f"{database.name}_backup_schedule", job, slots, running=running)],
@@ -27,11 +32,14 @@ def database_definitions(database: DatabaseSettings, settings: Settings, now: da
     if not database.important_tables:
         return definitions
     weekly = slots.weekly
-    weekly_job = build_important_tables_job(database)
+    weekly_job = build_important_tables_job(database, copy_asset_keys(database, settings, "important_tables"))
     return dg.Definitions.merge(
         definitions,
         dg.Definitions(
-            assets=[build_important_tables(database, settings, weekly)],
+            assets=[
+                build_important_tables(database, settings, weekly),
+                *build_copies(database, settings, weekly, "important_tables"),
+            ],
             asset_checks=[build_restored_check(database, settings, weekly, "important_tables")],
             jobs=[weekly_job],
             schedules=[

@@ -46,8 +46,9 @@ One place configures everything, looked for in this order:
 3. the embedded demo.
 
 A file and variables that both configure a database are refused, as is a variable that looks like a misspelling of one
-below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of the stores `s3` and `folder`) complete
-a file that is silent about them. An empty variable counts as unset. Every mistake is reported at once, in a file with its line.
+below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of the stores `s3` and `folder`)
+complete a file that is silent about them. An empty variable counts as unset. Every mistake is reported at once, in a
+file with its line.
 
 ## backup.yaml
 

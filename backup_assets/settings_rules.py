@@ -86,7 +86,7 @@ def _of_stores(tree: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Fou
             continue
         for inner, text in found:
             yield (*loc, *inner), text
-        other = places.setdefault(_whereabouts(store), name)
+        other = places.setdefault(_whereabouts(store), name) if store.get("bucket") or store.get("directory") else name
         if other != name:
             yield loc, f"lies at the same place as the store {other}; two copies there would be one"
     for database in tree.get("databases", ()):
@@ -123,11 +123,10 @@ def _of_bucket(store: Mapping[str, Any]) -> Iterator[Found]:
             "`sse_s3` (SSE_S3) and `sse_kms_key_id` (SSE_KMS_KEY_ID) exclude each other; keep the one that is meant",
         )
     if not store.get("sse_kms_key_id") and not store.get("sse_s3"):
-        yield (
-            ("sse_kms_key_id",),
-            "nothing is stored without encryption: set `sse_kms_key_id` (SSE_KMS_KEY_ID) to the key's ARN, "
-            "or `sse_s3` (SSE_S3) to AES256",
+        text = (
+            "missing, and so is `sse_s3` (SSE_S3); nothing is stored without encryption: set the key's ARN, or AES256"
         )
+        yield ("sse_kms_key_id",), text
     url = store.get("endpoint_url")
     if isinstance(url, str) and "@" in url:
         yield ("endpoint_url",), "holds a user or password; give the address alone"

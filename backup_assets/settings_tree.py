@@ -53,8 +53,8 @@ class Outcome:
 def settings_from_tree(tree: Mapping[Any, object], base: Path, environment: Mapping[str, str]) -> Outcome:
     """Validate ``tree`` and return its settings, or every mistake that was found in it.
 
-    ``databases`` and ``stores`` are mappings by name. Relative paths count from ``base``; a secret is ``{"env": VARIABLE}`` or
-    ``{"file": path}`` and is read here.
+    ``databases`` and ``stores`` are mappings by name. Relative paths count from ``base``; a secret is
+    ``{"env": VARIABLE}`` or ``{"file": path}`` and is read here.
     """
     walk = _Walk(base, environment)
     prepared = walk.model(Settings, tree, ())

@@ -87,3 +87,11 @@ def test_empty_variables_count_as_unset(tmp_path: Path) -> None:
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     with pytest.raises(ValidationError, match="no IANA time zone"):
         ScheduleSettings(timezone=zone)
+
+
+def test_variables_of_stores_apply_to_the_demo_too(tmp_path: Path) -> None:
+    settings = load_settings({"FOLDER_COPY_DIR": "usb"}, tmp_path)
+    assert settings.is_demo
+    assert [(store.name, store.directory) for store in settings.stores] == [("folder", tmp_path / "usb")]
+    with pytest.raises(SettingsError, match="S3_BUCKET: missing"):
+        load_settings({"SSE_S3": "AES256"}, tmp_path)

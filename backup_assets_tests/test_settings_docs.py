@@ -23,7 +23,7 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 
 
 def test_the_page_names_every_variable() -> None:
-    assert set(re.findall(r"^\| `([A-Z_]+)` \|", settings_page(), re.MULTILINE)) == {v.name for v in VARIABLES}
+    assert set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", settings_page(), re.MULTILINE)) == {v.name for v in VARIABLES}
 
 
 def example() -> str:
@@ -56,6 +56,10 @@ def test_the_schema_accepts_the_example() -> None:
         "databases: {Erp-4: {}}",
         "{is_demo: true, databases: {erp4: {}}}",
         "databases: {erp4: {attachments: {}}}",
+        "{databases: {erp4: {}}, stores: {usb: {directory: /mnt/usb}}}",
+        "{databases: {erp4: {}}, stores: {local: {kind: folder, directory: /mnt/usb}}}",
+        "{databases: {erp4: {}}, stores: {Usb: {kind: folder, directory: /mnt/usb}}}",
+        "{databases: {erp4: {}}, stores: {usb: {name: usb, kind: folder, directory: /mnt/usb}}}",
     ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(text: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.errors import SettingsError
-from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
 from backup_assets.settings_env import BY_NAME, VARIABLES, refuse_misspelled, settings_from_variables
 
 
@@ -52,8 +52,16 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "SCRATCH_PORT": "7432",
         "SCRATCH_USER": "prover",
         "SCRATCH_PASSWORD": "hunter3",
+        "FOLDER_COPY_DIR": "usb",
+        "FOLDER_COPY_MUST_BE_MOUNT": "TRUE",
+        "S3_BUCKET": "erp4-backups",
+        "S3_PREFIX": "backups/erp",
+        "S3_REGION": "eu-central-1",
+        "S3_ENDPOINT_URL": "https://s3.example:9000",
+        "S3_ADDRESSING_STYLE": "path",
+        "SSE_KMS_KEY_ID": "alias/erp4-backup",
     }
-    not_in_this_one = {"BACKUP_CONFIG", "BACKUP_DEMO_HOME", "DB_CONTAINER", "DB_CONTAINER_ENGINE"}
+    not_in_this_one = {"BACKUP_CONFIG", "BACKUP_DEMO_HOME", "DB_CONTAINER", "DB_CONTAINER_ENGINE", "SSE_S3"}
     assert {*variables, *not_in_this_one} == {*BY_NAME}
     settings = settings_from_variables(variables, tmp_path)
     database = settings.databases[0]
@@ -95,6 +103,19 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                     "prefix": "erp4-main",
                 }
             ],
+            "stores": [
+                {"name": "folder", "kind": "folder", "directory": tmp_path / "usb", "must_be_mount": True},
+                {
+                    "name": "s3",
+                    "kind": "s3",
+                    "bucket": "erp4-backups",
+                    "prefix": "backups/erp",
+                    "region": "eu-central-1",
+                    "endpoint_url": "https://s3.example:9000",
+                    "addressing_style": "path",
+                    "sse_kms_key_id": "alias/erp4-backup",
+                },
+            ],
         }
     )
 
@@ -103,8 +124,8 @@ def test_every_declared_field_exists() -> None:
     for variable in VARIABLES:
         model: type = Settings
         for part in variable.field.split(".") if variable.field else ():
-            if part == "*":
-                model = DatabaseSettings
+            if part in ("*", variable.of_store):
+                model = DatabaseSettings if part == "*" else StoreSettings
                 continue
             info = model.model_fields[part]  # type: ignore[attr-defined]
             kinds = [
@@ -167,6 +188,20 @@ def test_every_wrong_variable_is_named(tmp_path: Path) -> None:
         ({"DB_NAME": "x", "ASSET_DIR": "."}, "ASSET_DIR: "),
         ({"DB_NAME": "x", "BACKUP_SCHEDULE": "6h", "BACKUP_TIME": "02:00"}, "BACKUP_TIME: only with `every: day`"),
         ({"DB_NAME": "x", "ASSET_DIR": "gone"}, "ASSET_DIR: the directory"),
+        (
+            {"DB_NAME": "x", "S3_BUCKET": "b", "SSE_KMS_KEY_ID": "k", "SSE_S3": "AES256"},
+            "SSE_S3: `sse_s3` (SSE_S3) and `sse_kms_key_id` (SSE_KMS_KEY_ID) exclude each other",
+        ),
+        ({"DB_NAME": "x", "S3_BUCKET": "b"}, "SSE_KMS_KEY_ID: missing, and so is `sse_s3` (SSE_S3)"),
+        ({"DB_NAME": "x", "S3_REGION": "r", "SSE_S3": "AES256"}, "S3_BUCKET: missing"),
+        ({"DB_NAME": "x", "S3_BUCKET": "b", "SSE_S3": "AES"}, "SSE_S3: found 'AES'; expected one of AES256"),
+        ({"DB_NAME": "x", "FOLDER_COPY_MUST_BE_MOUNT": "1"}, "FOLDER_COPY_DIR: missing"),
+        ({"DB_NAME": "x", "FOLDER_COPY_DIR": "u", "FOLDER_COPY_MUST_BE_MOUNT": "maybe"}, "FOLDER_COPY_MUST_BE_MOUNT: "),
+        ({"DB_NAME": "x", "FOLDER_COPY_DIR": ".backups/copy"}, "FOLDER_COPY_DIR: "),
+        (
+            {"DB_NAME": "x", "S3_BUCKET": "b", "SSE_S3": "AES256", "S3_ENDPOINT_URL": "https://u:hunter2@host"},
+            "S3_ENDPOINT_URL: holds a user or password",
+        ),
     ],
 )
 def test_variables_that_do_not_go_together_make_one_clear_mistake(
@@ -175,6 +210,7 @@ def test_variables_that_do_not_go_together_make_one_clear_mistake(
     found = mistakes(tmp_path, **variables)
     assert found.startswith(said)
     assert "\n" not in found
+    assert "hunter2" not in found
 
 
 def test_a_file_column_without_a_table_is_refused(tmp_path: Path) -> None:

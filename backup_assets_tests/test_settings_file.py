@@ -230,3 +230,44 @@ def test_a_variable_that_contradicts_the_file_is_refused(tmp_path: Path) -> None
 
 def test_a_wrong_variable_is_named_and_not_a_line_of_the_file(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "databases: {erp4: {}}", {"APP_ENV": "a b"})[0].startswith("APP_ENV: found 'a b'")
+
+
+def test_stores_are_read_by_name_with_paths_from_the_files_directory(tmp_path: Path) -> None:
+    text = "databases: {erp4: {}}\nstores:\n  usb: {kind: folder, directory: usb}\n"
+    (store,) = read(tmp_path, text).stores
+    assert (store.name, store.kind, store.directory) == ("usb", "folder", tmp_path / "usb")
+
+
+def test_every_mistake_of_a_store_has_its_line(tmp_path: Path) -> None:
+    text = """\
+databases: {erp4: {}}
+stores:
+  Usb: {kind: folder, directory: /usb}
+  far:
+    kind: s4
+  bucket:
+    kind: s3
+    bukket: x
+    sse_s3: AES256
+"""
+    found = mistakes(tmp_path, text)[1:]
+    assert [line.split(": ", 2)[:2] for line in found] == [
+        ["backup.yaml:3", "stores.Usb"],
+        ["backup.yaml:5", "stores.far.kind"],
+        ["backup.yaml:6", "stores.bucket.bucket"],
+        ["backup.yaml:8", "stores.bucket.bukket"],
+    ]
+    assert "did you mean bucket?" in found[3]
+
+
+def test_variables_of_stores_complete_a_file_that_is_silent_about_them(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "backup.yaml").write_text("databases: {erp4: {}}")
+    settings = read_settings_file(tmp_path / "etc" / "backup.yaml", {"FOLDER_COPY_DIR": "usb"}, tmp_path)
+    assert [(store.name, store.directory) for store in settings.stores] == [("folder", tmp_path / "usb")]
+
+
+def test_stores_in_the_file_and_in_variables_are_refused(tmp_path: Path) -> None:
+    text = "databases: {erp4: {}}\nstores: {usb: {kind: folder, directory: /usb}}\n"
+    (mistake,) = mistakes(tmp_path, text, {"S3_BUCKET": "b", "SSE_S3": "AES256"})
+    assert mistake.startswith("backup.yaml:2: stores: the environment sets stores too (S3_BUCKET, SSE_S3)")

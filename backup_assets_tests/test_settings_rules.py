@@ -72,3 +72,40 @@ def test_a_container_goes_with_no_host_wherever_the_server_is_named() -> None:
         "databases.erp4.server.container",
         "databases.erp4.verification.scratch.container",
     ]
+
+
+def folder(name: str, directory: Path, **fields: object) -> dict[str, object]:
+    return {"name": name, "kind": "folder", "directory": str(directory), **fields}
+
+
+def test_copies_may_not_lie_in_the_local_store_nor_in_the_attachments(tmp_path: Path) -> None:
+    (tmp_path / "pdf").mkdir()
+    erp4 = database(attachments={"directory": str(tmp_path / "pdf")})
+    stores = [folder("inside", tmp_path / "store" / "copy"), folder("archived", tmp_path / "pdf" / "copy")]
+    mistakes = found(backup_dir=str(tmp_path / "store"), databases=[erp4], stores=stores)
+    assert [line.split(":")[0] for line in mistakes] == ["stores.inside.directory", "stores.archived.directory"]
+
+
+def test_two_stores_at_one_place_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "usb")
+    (mistake,) = found(stores=[folder("usb", tmp_path / "usb"), folder("disk", tmp_path / "link")])
+    assert mistake.startswith("stores.disk: lies at the same place as the store usb")
+
+
+def test_the_local_stores_name_is_taken(tmp_path: Path) -> None:
+    (mistake,) = found(stores=[folder("local", tmp_path / "usb")])
+    assert "choose another name" in mistake
+
+
+@pytest.mark.parametrize(
+    ("store", "field"),
+    [
+        ({"kind": "folder", "directory": "/usb", "sse_s3": "AES256"}, "sse_s3"),
+        ({"kind": "s3", "bucket": "b", "sse_s3": "AES256", "must_be_mount": True}, "must_be_mount"),
+        ({"kind": "folder"}, "directory"),
+        ({"kind": "s3", "sse_s3": "AES256"}, "bucket"),
+    ],
+)
+def test_a_store_has_the_fields_of_its_kind_and_no_other(store: dict[str, object], field: str) -> None:
+    (mistake,) = found(stores=[{"name": "copy", **store}])
+    assert mistake.startswith(f"stores.copy.{field}: ")

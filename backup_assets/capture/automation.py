@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -42,25 +43,31 @@ def _oldest_day(database: DatabaseSettings, settings: Settings) -> date | None:
     return min(days, default=None)
 
 
-def build_backup_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
-    """Return the job that takes a set and proves it."""
+def build_backup_job(database: DatabaseSettings, copies: Sequence[Sequence[str]] = ()) -> UnresolvedAssetJobDefinition:
+    """Return the job that takes a set, copies it (``copies`` are the keys of those assets) and proves it."""
     name = database.name
     assets = [[name, "db_dump"], [name, "globals"], [name, "metadata"]]
     if database.attachments is not None:
         assets.append([name, "pdf_archive"])
     return dg.define_asset_job(
         f"{name}_backup_job",
-        selection=dg.AssetSelection.assets(*assets),
-        description=f"Take a backup set of `{database.database}` into the current slot, and prove it by a restore.",
+        selection=dg.AssetSelection.assets(*assets, *copies),
+        description=f"Take a backup set of `{database.database}` into the current slot, "
+        + ("copy it to every further store, " if copies else "")
+        + "and prove it by a restore.",
     )
 
 
-def build_important_tables_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
-    """Return the job that takes and proves the weekly set of the important tables."""
+def build_important_tables_job(
+    database: DatabaseSettings, copies: Sequence[Sequence[str]] = ()
+) -> UnresolvedAssetJobDefinition:
+    """Return the job that takes, copies and proves the weekly set of the important tables."""
     return dg.define_asset_job(
         f"{database.name}_important_tables_job",
-        selection=dg.AssetSelection.assets([database.name, "important_tables"]),
-        description="Take the weekly set of the important tables, and prove it by a restore.",
+        selection=dg.AssetSelection.assets([database.name, "important_tables"], *copies),
+        description="Take the weekly set of the important tables, "
+        + ("copy it to every further store, " if copies else "")
+        + "and prove it by a restore.",
     )
 
 

@@ -21,7 +21,14 @@ from backup_assets.offsite.encryption import (
     require_free_name,
     require_partial,
 )
-from backup_assets.offsite.gpg_keys import RECIPIENT_SETTING, PublicKey, find_keys, recipient_keys, require_usable
+from backup_assets.offsite.gpg_keys import (
+    RECIPIENT_SETTING,
+    EncryptionKey,
+    PublicKey,
+    find_keys,
+    recipient_keys,
+    require_usable,
+)
 from backup_assets.offsite.gpg_status import Status, damaged, decryption_failed, encryption_failed, parse_status
 from backup_assets.offsite.openpgp import OpenPgpMessage, read_message
 from backup_assets.offsite.streaming import Passed, created, pass_through, require_program
@@ -92,7 +99,7 @@ class GpgCipher:
                 raise damaged(target, "gpg did not report the end of the encryption")
             require_content(passed.sha256_in, sha256_plain, str(source))
             message = read_message(target)
-            _require_recipients(target, message, [(key, (part.key_id,)) for key, part in zip(keys, parts, strict=True)])
+            _require_recipients(target, message, [(key, (part,)) for key, part in zip(keys, parts, strict=True)])
             _require_room(target, message, passed.size_in)
         return Encrypted(
             passed.sha256_in,
@@ -140,7 +147,7 @@ class GpgCipher:
         """
         keys = self._recipient_keys()
         message = read_message(path)
-        _require_recipients(path, message, [(key, [part.key_id for part in key.encryption_keys]) for key in keys])
+        _require_recipients(path, message, [(key, key.encryption_keys) for key in keys])
         if size_plain is not None:
             _require_room(path, message, size_plain)
 
@@ -195,11 +202,14 @@ class GpgCipher:
             return outcome, parse_status(report.read(_MOST_STATUS_BYTES).decode("utf-8", "replace"))
 
 
-def _require_recipients(path: Path, message: OpenPgpMessage, wanted: Sequence[tuple[PublicKey, Sequence[str]]]) -> None:
-    """Raise WrongRecipients unless each key has exactly one packet, by one of its key ids, and no other has any."""
-    found = [packet.key_id for packet in message.keys]
-    others = [key_id for key_id in found if not any(key_id in ids for _, ids in wanted)]
-    missing = [str(key) for key, ids in wanted if not any(key_id in ids for key_id in found)]
+def _require_recipients(
+    path: Path, message: OpenPgpMessage, wanted: Sequence[tuple[PublicKey, Sequence[EncryptionKey]]]
+) -> None:
+    """Raise WrongRecipients unless each key has exactly one packet, by one of its parts, and no other has any."""
+    found = [(packet.key_id, packet.algorithm) for packet in message.keys]
+    allowed = [(key, {(part.key_id, part.algorithm) for part in parts}) for key, parts in wanted]
+    others = [key_id for key_id, algorithm in found if not any((key_id, algorithm) in ids for _, ids in allowed)]
+    missing = [str(key) for key, ids in allowed if not ids.intersection(found)]
     if others or missing or len(found) != len(wanted):
         raise WrongRecipients(
             f"{path} is not encrypted to exactly the wanted keys",

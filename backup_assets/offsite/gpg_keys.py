@@ -21,10 +21,14 @@ _DISABLED = "D"
 
 @dataclass(frozen=True)
 class EncryptionKey:
-    """A key, or a part of one, that can be encrypted to: 40 and 16 hexadecimal digits, and why it is unusable."""
+    """A key, or a part of one, that can be encrypted to: 40 and 16 hexadecimal digits, and why it is unusable.
+
+    ``algorithm`` is OpenPGP's number, ``created`` in seconds since the epoch.
+    """
 
     fingerprint: str
     key_id: str
+    algorithm: int
     created: int
     problem: str = ""
     keygrip: str = ""
@@ -63,7 +67,7 @@ def parse_keys(listing: str) -> tuple[PublicKey, ...]:
                 problem = "disabled" if _DISABLED in fields[11] else _problem(fields)
                 keys.append(PublicKey("", (), problem, expires, ()))
             if "e" in fields[11]:
-                part = EncryptionKey("", fields[4], int(fields[5] or 0), _problem(fields))
+                part = EncryptionKey("", fields[4], int(fields[3]), int(fields[5] or 0), _problem(fields))
         elif kind == "fpr" and keys:
             if not keys[-1].fingerprint:
                 keys[-1] = replace(keys[-1], fingerprint=fields[9])

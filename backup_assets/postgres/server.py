@@ -86,4 +86,4 @@ class Server:
             variables["PGSSLMODE"] = self.sslmode
         if self.sslrootcert:
             variables["PGSSLROOTCERT"] = str(self.sslrootcert)
-        return {name: value for name, value in variables.items() if value}
+        return variables

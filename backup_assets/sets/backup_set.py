@@ -9,6 +9,7 @@ from typing import Literal
 from backup_assets.sets.manifest import Hold, Manifest
 from backup_assets.sets.records import (
     LEVELS,
+    CopyRecord,
     HoldRecord,
     Record,
     ReleaseRecord,
@@ -58,6 +59,11 @@ class BackupSet:
     def verifications(self) -> tuple[VerificationRecord, ...]:
         """All verifications, oldest first."""
         return tuple(record for record in self.records if isinstance(record, VerificationRecord))
+
+    @property
+    def copies(self) -> dict[str, CopyRecord]:
+        """The newest copy to each other store, by its name; whether it is still there only that store can tell."""
+        return {record.store: record for record in self.records if isinstance(record, CopyRecord)}
 
     @property
     def verified(self) -> VerificationRecord | None:

@@ -46,11 +46,15 @@ class Catalog:
     answer; a document that is damaged is told in ``problems`` and hides no other.
     """
 
-    def __init__(self, store: ReadableStore, place: Place, *, readers: int = 1) -> None:
-        """``readers`` threads fetch the documents: 1 is right for a local disk, more for a store far away."""
+    def __init__(self, store: ReadableStore, place: Place, *, readers: int = 1, where: str = "") -> None:
+        """``readers`` threads fetch the documents: 1 is right for a local disk, more for a store far away.
+
+        ``where`` is what messages call the store; left out, the place alone.
+        """
         self._store = store
         self.place = place
         self._readers = readers
+        self.where = where or place.root
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -221,7 +225,7 @@ class Catalog:
         chosen = self._newest(before, kind, complete_only) if selector == "latest" else self._by_id(selector)
         if complete_only and chosen.faults:
             raise IncompleteSet(
-                f"the set {chosen.id} is incomplete in {self.place.root}",
+                f"the set {chosen.id} is incomplete in {self.where}",
                 why="; ".join(chosen.faults),
                 remedy="choose another set, or fetch this one again from another store",
             )
@@ -237,7 +241,7 @@ class Catalog:
         missing = sorted(needed - self._sets.keys())
         if missing:
             raise IncompleteSet(
-                f"the set {chosen.id} cannot be restored from {self.place.root}",
+                f"the set {chosen.id} cannot be restored from {self.where}",
                 why=f"it needs {', '.join(missing)}, not found there",
                 remedy="fetch the missing set from another store, or choose another set",
             )
@@ -256,13 +260,13 @@ class Catalog:
         if not whole:
             newest = of_kind[0]
             raise IncompleteSet(
-                f"none of the {len(of_kind)} sets in {self.place.root} is complete",
+                f"none of the {len(of_kind)} sets in {self.where} is complete",
                 why=f"{newest.id}: {'; '.join(newest.faults)}",
                 remedy="fetch a set from another store",
             )
         oldest = whole[-1]
         raise NoSuchSet(
-            f"no set in {self.place.root} shows {before} or an earlier moment",
+            f"no set in {self.where} shows {before} or an earlier moment",
             why=f"the oldest is {oldest.id}, taken at {oldest.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
             remedy="ask for a later moment, or look into another store",
         )
@@ -271,13 +275,13 @@ class Catalog:
         damaged = self._manifests[1]
         if damaged:
             return IncompleteSet(
-                f"no manifest in {self.place.root} can be read",
+                f"no manifest in {self.where} can be read",
                 why=damaged[0].text,
                 remedy="fetch a set from another store",
             )
         what = "no backup set" if kind == "full" else f"no set of kind {kind}"
         return NoSuchSet(
-            f"there is {what} in {self.place.root}",
+            f"there is {what} in {self.where}",
             remedy="take a backup, or check the prefix, the environment's name and the store",
         )
 
@@ -312,7 +316,7 @@ class Catalog:
             )
         close = difflib.get_close_matches(selector, self._sets, n=3, cutoff=0.5) or list(self._sets)[:3]
         raise NoSuchSet(
-            f"there is no set {selector!r} in {self.place.root}",
+            f"there is no set {selector!r} in {self.where}",
             why=f"the closest ids are {', '.join(close)}",
             remedy="take an id from `backup-assets list`",
         )

@@ -1,4 +1,4 @@
-"""What was learned or wished about a set after it was written: verifications, holds, restores."""
+"""What was learned or wished about a set after it was written: verifications, holds, restores, copies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from backup_assets.errors import CheckFailed
-from backup_assets.sets.manifest import Part, SetId, what_is_wrong
+from backup_assets.sets.manifest import Part, SetId, Sha256, what_is_wrong
 from backup_assets.sets.place import Place
 from backup_assets.sets.sealed import seal, unseal
 
@@ -124,7 +124,33 @@ class RestoreRecord(_Outcome):
     kept_old_database: str | None = Field(default=None, description="Name under which the old one was kept.")
 
 
-Record = Annotated[VerificationRecord | HoldRecord | ReleaseRecord | RestoreRecord, Field(discriminator="kind")]
+class CopiedArtifact(Part):
+    """One file of a set as the other store holds it."""
+
+    name: str = Field(description="Key below <prefix>/<env>/ in that store.")
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
+class CopyRecord(RecordBase):
+    """The set was copied whole to another store, which proved every byte; kept in the store that it came from."""
+
+    kind: Literal["copy"] = "copy"
+    store: str = Field(description="Name of the store that holds the copy.")
+    copied_at: AwareDatetime = Field(description="When the copy was whole.")
+    bytes: int = Field(ge=0, description="Bytes that had to be sent; what was there already is not counted.")
+    seconds: float = Field(ge=0)
+    artifacts: tuple[CopiedArtifact, ...]
+
+    @property
+    def at(self) -> datetime:
+        """When the copy was whole."""
+        return self.copied_at
+
+
+Record = Annotated[
+    VerificationRecord | HoldRecord | ReleaseRecord | RestoreRecord | CopyRecord, Field(discriminator="kind")
+]
 _ANY_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 

@@ -53,12 +53,14 @@ class FolderStore:
 
     Files are 0600 in directories of 0700. Keys are paths below ``root``; names that begin with a dot, partials,
     symbolic links and special files are not objects. With ``create_root`` off a missing root is a fault instead of a
-    new directory: for a disk that may not be mounted.
+    new directory: for a disk that may not be mounted. With ``must_be_mount`` a root that is no mount point is one too:
+    what is written there would fill the disk below it.
     """
 
     root: Path
     name: str
     create_root: bool = True
+    must_be_mount: bool = False
 
     # -- the contract ----------------------------------------------------------------------------------------------
 
@@ -255,7 +257,13 @@ class FolderStore:
                 facts = None
             if facts is not None and not stat.S_ISDIR(facts.st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.root))
-        if facts is None and not self.create_root:
+        if facts is not None and self.must_be_mount and not os.path.ismount(self.root):
+            raise EnvironmentFault(
+                f"nothing is mounted at {self.root}",
+                why="the directory is there, but it belongs to the disk below it",
+                remedy="mount or connect its disk; nothing was written",
+            )
+        if facts is None and (self.must_be_mount or not self.create_root):
             raise EnvironmentFault(
                 f"the folder {self.root} does not exist",
                 remedy="mount or connect its disk, or correct the setting that names it",

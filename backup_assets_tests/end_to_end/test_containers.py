@@ -18,7 +18,7 @@ from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, open_session
 from backup_assets.restore.database import Selection
 from backup_assets.restore.restore import Restore, Restored, RestoreRequest
-from backup_assets.settings import ContainerSettings, DumpSettings, Settings
+from backup_assets.settings import ContainerSettings, DumpSettings, Settings, VerificationSettings
 from backup_assets_tests.end_to_end.containers import (
     ENGINE,
     Box,
@@ -226,6 +226,18 @@ def test_figures_are_those_of_the_dump_while_the_table_changes(box: Box, tmp_pat
 
     (invoices,) = (t for t in captured.manifest.fingerprints.tables if t.name == "invoices")
     assert 1000 < invoices.rows < after
+
+
+def test_a_container_may_be_the_server_of_trial_restores(box_of: Callable[[int], Box], tmp_path: Path):
+    source, scratch = box_of(15), box_of(17)
+    wanted = VerificationSettings(scratch=scratch.server_settings())
+    settings = source.settings(tmp_path, source.new_database(INVOICES), verification=wanted)
+
+    record = proven(settings, capture(settings)).record
+
+    assert record.passed, record.problems
+    assert record.server_major == 17
+    assert scratch.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'backup_assets_scratch%'") == "0"
 
 
 def test_important_tables_are_captured_alone(box: Box, tmp_path: Path):

@@ -58,7 +58,7 @@ def test_a_message_that_is_followed_by_anything_is_damaged(a_message: Path, tmp_
     assert f"{a_message.stat().st_size} bytes follow the end" in refusal(doubled)
 
 
-@pytest.mark.parametrize("offset", [0, 1, 2, 13, 96, 97, 98, 108, 495, 496, 497, 496 + 8193])
+@pytest.mark.parametrize("offset", [0, 1, 2, 12, 96, 97, 98, 99, 109, 495, 496, 497, 496 + 8193])
 def test_a_flipped_bit_in_the_structure_is_damage(a_message: Path, tmp_path: Path, offset: int):
     refusal(flipped(a_message, tmp_path / "flipped", offset))
 
@@ -67,6 +67,10 @@ def test_a_flipped_bit_in_a_key_id_names_another_key(a_message: Path, tmp_path: 
     found = read_message(flipped(a_message, tmp_path / "flipped", 10)).keys[0].key_id
 
     assert int(found, 16) == int(read_message(a_message).keys[0].key_id, 16) ^ 1
+
+
+def test_a_flipped_bit_in_an_algorithm_is_returned_for_comparison(a_message: Path, tmp_path: Path):
+    assert read_message(flipped(a_message, tmp_path / "flipped", 108)).keys[1].algorithm == RSA ^ 1
 
 
 def test_a_flipped_bit_in_the_content_cannot_be_seen_without_the_key(a_message: Path, tmp_path: Path):

@@ -6,9 +6,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.server import Server, database_argument
+from backup_assets.process import run
 from backup_assets.settings import ContainerSettings, ServerSettings
+from backup_assets_tests.sources import Source
 
 CLIENTS = Clients(Path("/opt/pg/bin"), "17.1", 17, True, "configured")
 SECRET = "s3cret-token"
@@ -54,6 +56,23 @@ def test_without_a_password_the_password_file_of_the_caller_is_handed_on(monkeyp
     assert Server("h", 5432, "u").environment()["PGPASSFILE"] == "/run/secrets/pgpass"
     assert "PGPASSFILE" not in a_server().environment()
     assert "PGPASSWORD" not in Server("h", 5432, "u").environment()
+
+
+def test_a_password_file_of_this_machine_means_nothing_in_a_container(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGPASSFILE", "/run/secrets/pgpass")
+    inside = Server.from_settings(ServerSettings(container=ContainerSettings(name="erp-db")))
+
+    assert "PGPASSFILE" not in inside.environment()
+
+
+def test_an_encoding_set_outside_does_not_change_the_one_of_a_dump(
+    monkeypatch: pytest.MonkeyPatch, an_empty_database: Source
+):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    server = an_empty_database.server
+    argv = server.argv(choose_clients(find_clients(), 17), "pg_dump", "--dbname", an_empty_database.name)
+
+    assert "SET client_encoding = 'UTF8';" in run(argv, timeout=60, env=server.environment()).stdout
 
 
 def test_encryption_as_configured_is_asked_of_the_programs():

@@ -30,6 +30,8 @@ REGION = "ap-northeast-1"
 #: SeaweedFS makes a key of any name when it is first asked for.
 KMS_KEY = "backups-of-erp4"
 START_SECONDS = 60
+#: Every bucket gets volumes of its own, by default seven at once, so that a hundred would not do for many tests.
+_ENVIRONMENT = {"WEED_S3_SSE_KEY": "a key for tests only", "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
 #: What the requirement gives to an uploader: no s3:GetObject, and no listing of other uploads.
 WRITES = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket"]
 READS = ["s3:GetObject", "s3:ListBucket"]
@@ -101,7 +103,7 @@ def object_server() -> Iterator[ObjectServer]:
                 _arguments(program, directory, ports),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "WEED_S3_SSE_KEY": "a key for tests only"},
+                env={**os.environ, **_ENVIRONMENT},
             )
         try:
             url = f"http://127.0.0.1:{ports[6]}"
@@ -143,7 +145,7 @@ def _arguments(program: Path, directory: Path, ports: list[int]) -> list[str]:
     return [
         str(program), "-logtostderr=true", "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         f"-master.port={master}", f"-master.port.grpc={master_rpc}", "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=64", "-volume.max=100", f"-volume.port={volume}", f"-volume.port.grpc={volume_rpc}",
+        "-master.volumeSizeLimitMB=64", "-volume.max=1000", f"-volume.port={volume}", f"-volume.port.grpc={volume_rpc}",
         "-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_rpc}", f"-filer.localSocket={directory}/filer.sock",
         "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_rpc}", f"-s3.localSocket={directory}/s3.sock",
         f"-s3.config={directory}/s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",

@@ -1,0 +1,145 @@
+"""The copies as Dagster shows them: one asset for each database and further store."""
+
+# No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from backup_assets.capture.assets import OWNERS
+from backup_assets.errors import BackupError, CheckFailed
+from backup_assets.faults import as_failure, failure_of
+from backup_assets.local import place_of
+from backup_assets.named_stores import address_of, store_named
+from backup_assets.offsite.copies import Copied, Kind, copy_slot
+from backup_assets.progress import human_bytes
+from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.slots import Slots
+
+ASSETS = {"s3": "s3_upload", "folder": "folder_copy"}
+CHECK = "stored"
+_KINDS = {"s3": {"s3"}, "folder": {"file"}}
+_PROMISES = {
+    "s3": "every object has the size and SHA-256 of its manifest, as the service itself computed it, and the "
+    "encryption and key that are required",
+    "folder": "every file was read back from the other disk and has the size and SHA-256 of its manifest",
+}
+#: A network or a service that was away for a moment; whatever else fails is not tried again.
+RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def copy_asset_name(settings: Settings, store: StoreSettings, kind: Kind = "full") -> str:
+    """Return `s3_upload` or `folder_copy`, followed by the store's name where several are of its kind."""
+    several = sum(other.kind == store.kind for other in settings.stores) > 1
+    name = ASSETS[store.kind] + (f"_{store.name}" if several else "")
+    return name if kind == "full" else f"{kind}_{name}"
+
+
+def copy_asset_keys(database: DatabaseSettings, settings: Settings, kind: Kind = "full") -> list[list[str]]:
+    """Return the keys of a database's copies, in the order of the stores."""
+    return [[database.name, copy_asset_name(settings, store, kind)] for store in settings.stores]
+
+
+def build_copies(
+    database: DatabaseSettings, settings: Settings, slots: Slots, kind: Kind = "full"
+) -> list[dg.AssetsDefinition]:
+    """Return the copies of one database's sets of a kind; none when no further store is configured."""
+    return [_build_copy(database, settings, store, slots, kind) for store in settings.stores]
+
+
+def _build_copy(
+    database: DatabaseSettings, settings: Settings, store: StoreSettings, slots: Slots, kind: Kind
+) -> dg.AssetsDefinition:
+    name = copy_asset_name(settings, store, kind)
+    key = dg.AssetKey([database.name, name])
+    where = store_named(settings, store.name).describe()
+    spec = dg.AssetSpec(
+        key,
+        deps=[[database.name, "metadata" if kind == "full" else "important_tables"]],
+        group_name=database.name,
+        kinds=_KINDS[store.kind],
+        owners=OWNERS,
+        description=f"Every set of the slot in {where}, with the sets that they require: artifacts first, the "
+        "manifest last. What is there already is compared and not sent again, so that a backfill copies what is "
+        "missing.",
+    )
+    check = dg.AssetCheckSpec(
+        CHECK,
+        asset=key,
+        description=f"In {where} {_PROMISES[store.kind]}.",
+        blocking=True,
+        partitions_def=slots.definition,
+    )
+
+    # No backfill policy: one run for each slot, because otherwise runs bear no partition of their own.
+    @dg.multi_asset(
+        name=f"{database.name}_{name}",
+        specs=[spec],
+        check_specs=[check],
+        partitions_def=slots.definition,
+        pool=f"store_{store.name}",
+        retry_policy=RETRIES,
+    )
+    def copies(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        with as_failure():
+            target = store_named(settings, store.name, writing=True)
+            done = copy_slot(database, settings, target, context.partition_key, kind, log=context.log.info)
+        failed = [one for one in done if one.error is not None]
+        result = dg.AssetCheckResult(
+            passed=not failed,
+            asset_key=key,
+            check_name=CHECK,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=_summary(done, where),
+            metadata={"set_count": len(done), "problem_count": len(failed)},
+        )
+        if failed:
+            yield result
+            raise failure_of(_error_of(failed, where))
+        uri = address_of(target, place_of(database, settings).root)
+        yield dg.MaterializeResult(asset_key=key, metadata=_figures(done, uri), check_results=[result])
+
+    return copies
+
+
+def _error_of(failed: Sequence[Copied], where: str) -> BackupError:
+    errors = [one.error for one in failed if one.error is not None]
+    if len(errors) == 1:
+        return errors[0]
+    return CheckFailed(
+        f"{len(errors)} sets could not be copied to {where}",
+        why="; ".join(f"{error.what}: {error.why}" if error.why else error.what for error in errors),
+        remedy="what could be copied was; see the check for each set",
+    )
+
+
+def _summary(done: Sequence[Copied], where: str) -> str:
+    failed = [one for one in done if one.error is not None]
+    if failed:
+        lines = [f"{len(failed)} of {len(done)} sets are not in {where}"]
+        return "\n".join([*lines, *(f"{one.set_id}: {one.error}" for one in failed)])
+    sent = [one for one in done if one.state == "copied"]
+    return (
+        f"{len(done)} in {where}: {len(sent)} copied now ({human_bytes(sum(one.sent_bytes for one in sent))}), "
+        f"{len(done) - len(sent)} there already"
+    )
+
+
+def _figures(done: Sequence[Copied], uri: str) -> dict[str, Any]:
+    seconds = sum(one.seconds for one in done)
+    sent = sum(one.sent_bytes for one in done)
+    rows = ["| set | state | bytes | sent | seconds |", "|---|---|---:|---:|---:|"]
+    rows += [
+        f"| {one.set_id} | {one.state} | {one.size_bytes:,} | {one.sent_bytes:,} | {one.seconds:.1f} |" for one in done
+    ]
+    return {
+        "size_bytes": sum(one.size_bytes for one in done),
+        "sent_bytes": sent,
+        "duration_seconds": round(seconds, 3),
+        "throughput_bytes_per_second": int(sent / seconds) if sent and seconds else 0,
+        "set_count": len(done),
+        "copied_count": sum(one.state == "copied" for one in done),
+        "dagster/uri": uri,
+        "sets": dg.MetadataValue.md("\n".join(rows)),
+    }
