@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from backup_assets.capture.fingerprints import parse_integrity_file
 from backup_assets.capture.preflight import SourceFacts, examine_source, expected_dump_bytes, require_free_disk
+from backup_assets.doctor_stores import examine_stores
 from backup_assets.errors import BackupError, EnvironmentFault
+from backup_assets.findings import Finding, State, failed, tried
 from backup_assets.instance import CONFIG_NAME, dagster_home
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.clients import choose_clients, find_clients
@@ -23,29 +23,6 @@ from backup_assets.restore.scratch import require_extensions, throw_away_binarie
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.source import source_server
-
-State = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's: what was looked at, how it is, what was found, what to do."""
-
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
-
-
-def _failed(name: str, error: BackupError) -> Finding:
-    return Finding(name, "fail", error.what + (f": {error.why}" if error.why else ""), error.remedy)
-
-
-def _tried(name: str, look: Callable[[], Finding]) -> Finding:
-    try:
-        return look()
-    except BackupError as error:
-        return _failed(name, error)
 
 
 def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]:
@@ -60,26 +37,26 @@ def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]
             try:
                 facts = examine_source(session, server.user, now=datetime.now(UTC))
             except BackupError as error:
-                yield _failed("role and clock", error)
+                yield failed("role and clock", error)
             else:
                 yield from _role(session, server, facts)
     except BackupError as error:
-        yield _failed("server", error)
+        yield failed("server", error)
     yield from _clients(database, settings, facts)
-    yield _tried("store", lambda: _store(settings))
+    yield tried("store", lambda: _store(settings))
     if facts is not None:
         bytes_there = facts.server.database_bytes
-        yield _tried("free disk", lambda: _disk(database, settings, bytes_there))
-    yield _tried("sets", lambda: _sets(database, settings))
+        yield tried("free disk", lambda: _disk(database, settings, bytes_there))
+    yield tried("sets", lambda: _sets(database, settings))
     if database.attachments is not None:
         directory = database.attachments.directory
-        yield _tried("attachments", lambda: _attachments(directory))
+        yield tried("attachments", lambda: _attachments(directory))
     if database.integrity_sql is not None:
         path = database.integrity_sql
-        yield _tried("integrity SQL", lambda: Finding("integrity SQL", "ok", _queries(path)))
-    yield _tried("scratch server", lambda: _scratch(database, settings, facts))
-    yield _tried("dagster", _dagster)
-    yield _off_site()
+        yield tried("integrity SQL", lambda: Finding("integrity SQL", "ok", _queries(path)))
+    yield tried("scratch server", lambda: _scratch(database, settings, facts))
+    yield tried("dagster", _dagster)
+    yield from examine_stores(database, settings)
 
 
 def _dagster() -> Finding:
@@ -92,15 +69,6 @@ def _dagster() -> Finding:
         f"{home} has no {CONFIG_NAME}: runs are not monitored, and one that a power loss ended counts as running",
         f"copy the {CONFIG_NAME} of backup_assets there",
     )
-
-
-def _off_site() -> Finding:
-    """Say plainly that nothing leaves this machine yet, above all to those who have set variables that suggest it."""
-    wished = [name for name in ("S3_BUCKET", "REMOTE_HOST", "GPG_RECIPIENT") if os.environ.get(name)]
-    found = "every set lies on this machine only, unencrypted"
-    if wished:
-        found += f"; {', '.join(wished)} set here {'has' if len(wished) == 1 else 'have'} no effect yet"
-    return Finding("off-site", "warn", found, "copy BACKUP_DIR to another machine by other means")
 
 
 def _settings(database: DatabaseSettings, settings: Settings) -> Finding:
@@ -138,7 +106,7 @@ def _clients(database: DatabaseSettings, settings: Settings, facts: SourceFacts 
                 "nothing has to be done; a pg_dump from 16 on with zstd restores without `zstd -d`",
             )  # fmt: skip
     except BackupError as error:
-        yield _failed("clients", error)
+        yield failed("clients", error)
 
 
 def _store(settings: Settings) -> Finding:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from backup_assets.files import make_private_directory
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import Place
 from backup_assets.stores.folder import FolderStore
+
+WORK_DIRECTORY = ".work"
 
 
 def local_store(settings: Settings) -> FolderStore:
@@ -15,3 +26,21 @@ def local_store(settings: Settings) -> FolderStore:
 def place_of(database: DatabaseSettings, settings: Settings) -> Place:
     """Return where the sets of a database lie in every store."""
     return Place(database.store_prefix, settings.env)
+
+
+@contextmanager
+def work_directory(settings: Settings, purpose: str) -> Iterator[Path]:
+    """Yield a fresh private directory on the local store's disk, removed at the end.
+
+    What killed runs left there more than a day ago is removed as well.
+    """
+    parent = make_private_directory(settings.backup_dir.absolute() / WORK_DIRECTORY)
+    yesterday = time.time() - timedelta(days=1).total_seconds()
+    for directory in parent.iterdir():
+        if directory.stat().st_mtime < yesterday:
+            shutil.rmtree(directory, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

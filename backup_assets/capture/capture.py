@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +38,8 @@ from backup_assets.capture.preflight import SourceFacts, examine_source, expecte
 from backup_assets.capture.quick_checks import CheckOutcome, QuickCheckFailed, QuickChecks
 from backup_assets.capture.snapshot import exported_snapshot, read_named_files, read_schema_version, write_named_files
 from backup_assets.errors import EnvironmentFault
-from backup_assets.files import make_private_directory, sha256_of
+from backup_assets.files import sha256_of
+from backup_assets.local import local_store, place_of, work_directory
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.session import Session, open_session
 from backup_assets.progress import Progress
@@ -57,13 +56,10 @@ from backup_assets.sets.manifest import (
 )
 from backup_assets.settings import AttachmentsSettings, DatabaseSettings, Settings
 from backup_assets.source import source_server
-from backup_assets.stores.contract import Place
-from backup_assets.stores.folder import FolderStore
 
 __all__ = ["Capture", "CaptureRequest", "Captured", "CheckOutcome", "QuickCheckFailed", "local_store", "place_of"]
 
 Kind = Literal["full", "important_tables"]
-WORK_DIRECTORY = ".work"
 
 
 @dataclass(frozen=True)
@@ -107,34 +103,6 @@ class _Stopwatch:
             yield
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - begun, 3)
-
-
-def local_store(settings: Settings) -> FolderStore:
-    """Return the store below BACKUP_DIR, in which every set is captured."""
-    return FolderStore(settings.backup_dir, name="local")
-
-
-def place_of(database: DatabaseSettings, settings: Settings) -> Place:
-    """Return where the sets of a database lie in every store."""
-    return Place(database.store_prefix, settings.env)
-
-
-@contextmanager
-def work_directory(settings: Settings, purpose: str) -> Iterator[Path]:
-    """Yield a fresh private directory on the local store's disk, removed at the end.
-
-    What killed runs left there more than a day ago is removed as well.
-    """
-    parent = make_private_directory(settings.backup_dir.absolute() / WORK_DIRECTORY)
-    yesterday = time.time() - timedelta(days=1).total_seconds()
-    for directory in parent.iterdir():
-        if directory.stat().st_mtime < yesterday:
-            shutil.rmtree(directory, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=parent))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Capture:

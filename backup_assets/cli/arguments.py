@@ -64,6 +64,12 @@ def _set(command: argparse.ArgumentParser, *, optional: bool = True) -> None:
     )
 
 
+def _store(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--store", metavar="NAME", default="local", help="the store to look into: `local` (default) or a configured one"
+    )
+
+
 def _backup(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(commands, "backup", "take a backup now and prove it", module="backup", function="backup")
     command.add_argument("--label", metavar="TEXT", help="why it is taken, for example `before release 4.2`")
@@ -80,6 +86,7 @@ def _backup(commands: Commands[argparse.ArgumentParser]) -> None:
 def _list(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(commands, "list", "list the backup sets, newest first", module="sets", function="list_sets")
     command.add_argument("--all", action="store_true", help="those of every configured database")
+    _store(command)
 
 
 def _show(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -88,6 +95,7 @@ def _show(commands: Commands[argparse.ArgumentParser]) -> None:
         module="sets", function="show",
     )  # fmt: skip
     _set(command)
+    _store(command)
 
 
 def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -96,6 +104,7 @@ def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _set(command)
     command.add_argument("--all", action="store_true", help="every set of the database")
+    _store(command)
     command.add_argument(
         "--level",
         choices=("stored", "readable", "restored"),
@@ -113,6 +122,7 @@ def _restore(commands: Commands[argparse.ArgumentParser]) -> None:
         module="restore", function="restore",
     )  # fmt: skip
     _set(command)
+    _store(command)
     command.add_argument("--at", metavar="TIME", help="the newest set that shows this time or an earlier one")
     command.add_argument("--into", metavar="NAME", help="restore into another database; the live one stays")
     command.add_argument("--to-host", metavar="HOST", help="another server (address, or directory of its socket)")
@@ -142,6 +152,7 @@ def _download(commands: Commands[argparse.ArgumentParser]) -> None:
         module="sets", function="download",
     )  # fmt: skip
     _set(command, optional=False)
+    _store(command)
     command.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="parent of the new directory `ID`")
 
 

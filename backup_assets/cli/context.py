@@ -1,4 +1,4 @@
-"""What does a command work on: the settings, one of the databases, and its local store?"""
+"""What does a command work on: the settings, one of the databases, and one of its stores?"""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from functools import cached_property
 
 from backup_assets.errors import Refused
 from backup_assets.local import local_store, place_of
+from backup_assets.named_stores import LOCAL, catalog_in, store_named
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.place import Place
 from backup_assets.settings import DatabaseSettings, Settings, load_settings
+from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
 
 
 @dataclass(frozen=True)
 class Context:
-    """One database with everything around it."""
+    """One database with everything around it; ``store_name`` is what `--store` chose."""
 
     settings: Settings
     database: DatabaseSettings
+    store_name: str = LOCAL
 
     @cached_property
-    def store(self) -> FolderStore:
+    def local(self) -> FolderStore:
         """The local store."""
         return local_store(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that was chosen: the local one unless another was named."""
+        return self.local if self.store_name == LOCAL else store_named(self.settings, self.store_name)
 
     @property
     def place(self) -> Place:
@@ -32,17 +40,17 @@ class Context:
         return place_of(self.database, self.settings)
 
     def catalog(self) -> Catalog:
-        """Return the sets of the local store as they are now."""
-        return Catalog(self.store, self.place)
+        """Return the sets of the chosen store as they are now."""
+        return catalog_in(self.store, self.place)
 
 
 def context_of(arguments: Namespace) -> Context:
-    """Return the settings and the database that ``--database`` names, or the only one.
+    """Return the settings, the database that ``--database`` names, or the only one, and the store of ``--store``.
 
-    Raises SettingsError for wrong settings, Refused when it is not clear which database is meant.
+    Raises SettingsError for wrong settings or an unknown store, Refused when it is not clear which database is meant.
     """
     settings = load_settings()
-    return Context(settings, _chosen(settings, arguments.database))
+    return Context(settings, _chosen(settings, arguments.database), getattr(arguments, "store", LOCAL))
 
 
 def _chosen(settings: Settings, name: str | None) -> DatabaseSettings:

@@ -14,6 +14,7 @@ from backup_assets.cli.output import say_facts, say_json, tell
 from backup_assets.cli.sets import tell_passed_over
 from backup_assets.errors import Refused
 from backup_assets.moments import parse_time
+from backup_assets.named_stores import LOCAL
 from backup_assets.postgres.names import split_table
 from backup_assets.postgres.server import Server
 from backup_assets.restore.database import Selection
@@ -120,6 +121,8 @@ def _named_files(arguments: Namespace) -> NamedFiles | None:
         for path, variable in zip(given, FILE_VARIABLES, strict=True)
     ]
     dump, roles, assets = paths
+    if dump is not None and arguments.store != LOCAL:
+        raise Refused("named files and --store exclude each other", remedy="leave one of them out")
     if dump is None:
         if roles is not None or assets is not None:
             raise Refused(

@@ -1,11 +1,11 @@
-"""What is in the local store: list, show, download, sweep."""
+"""What is in a store: list, show, download, sweep."""
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from backup_assets.cli.context import Context, context_of
@@ -20,9 +20,11 @@ from backup_assets.cli.output import (
     say_table,
     tell,
 )
+from backup_assets.named_stores import LOCAL, address_of, configured_store
 from backup_assets.progress import human_bytes
 from backup_assets.sets.backup_set import BackupSet, Damage
-from backup_assets.sets.records import Record, RestoreRecord, VerificationRecord
+from backup_assets.sets.records import CopyRecord, Record, RestoreRecord, VerificationRecord
+from backup_assets.stores.folder import FolderStore
 
 DAMAGED = 1
 LISTED = (
@@ -36,6 +38,7 @@ LISTED = (
     Column("verified"),
     Column("hold", wide=True),
     Column("label", wide=True),
+    Column("copied to", wide=True),
 )
 
 
@@ -45,7 +48,7 @@ def list_sets(arguments: Namespace) -> int:
         from backup_assets.settings import load_settings
 
         settings = load_settings()
-        contexts = [Context(settings, database) for database in settings.databases]
+        contexts = [Context(settings, database, arguments.store) for database in settings.databases]
     else:
         contexts = [context_of(arguments)]
     now = datetime.now(UTC)
@@ -61,11 +64,20 @@ def list_sets(arguments: Namespace) -> int:
     else:
         say_table(LISTED, [_row(line, now) for line in listed])
         if not listed:
-            tell(f"no backup set yet in {', '.join(context.store.describe() for context in contexts[:1])}: "
-                 "take one with `backup-assets backup`")  # fmt: skip
+            tell(_nothing_there(contexts[0]))
     for damage in damages:
         tell(f"damaged: {damage.text}")
     return DAMAGED if damages else 0
+
+
+def _nothing_there(context: Context) -> str:
+    where = context.store.describe()
+    if context.store_name == LOCAL:
+        return f"no backup set yet in {where}: take one with `backup-assets backup`"
+    return (
+        f"no backup set of {context.place.root} in {where}: the next `backup-assets backup` copies there; "
+        "those of past slots are copied by a backfill of the copy in Dagster"
+    )
 
 
 def _line(context: Context, one: BackupSet, now: datetime) -> dict[str, Any]:
@@ -85,6 +97,7 @@ def _line(context: Context, one: BackupSet, now: datetime) -> dict[str, Any]:
         "failed": None if failed is None else {"level": failed.level, "at": failed.at},
         "hold": None if hold is None else hold.reason,
         "label": manifest.label,
+        "copies": {store: record.copied_at for store, record in one.copies.items()},
     }
 
 
@@ -96,6 +109,7 @@ def _damaged_line(context: Context, damage: Damage) -> dict[str, Any]:
         "state": "damaged",
         "faults": [damage.text],
         **dict.fromkeys(nothing),
+        "copies": {},
     }
 
 
@@ -116,6 +130,7 @@ def _row(line: dict[str, Any], now: datetime) -> list[str]:
         verified,
         line["hold"] or "-",
         line["label"] or "-",
+        ", ".join(sorted(line["copies"])) or "-",
     ]
 
 
@@ -124,15 +139,15 @@ def show(arguments: Namespace) -> int:
     context = context_of(arguments)
     catalog = context.catalog()
     one = catalog.resolve(arguments.set, complete_only=False)
-    paths = {a.role: context.store.path_of(context.place.key(a.name)) for a in one.manifest.artifacts}
-    script = _script(context, one, paths)
+    paths = {a.role: address_of(context.store, context.place.key(a.name)) for a in one.manifest.artifacts}
+    script = _script(context, one)
     damaged = bool(one.faults or one.damaged_records)
     if arguments.json:
         say_json(
             {
                 **_line(context, one, datetime.now(UTC)),
                 "manifest": one.manifest.model_dump(mode="json"),
-                "paths": {role: str(path) for role, path in paths.items()},
+                "paths": paths,
                 "records": [record.model_dump(mode="json") for record in one.records],
                 "damaged_records": [damage.text for damage in one.damaged_records],
                 "stock_commands": script,
@@ -163,17 +178,39 @@ def show(arguments: Namespace) -> int:
     return DAMAGED if damaged else 0
 
 
-def _script(context: Context, one: BackupSet, paths: dict[str, Path]) -> str:
-    from backup_assets.restore.stock_commands import as_text, stock_commands
+def _script(context: Context, one: BackupSet) -> str:
+    from backup_assets.restore.stock_commands import Step, as_text, stock_commands
 
+    store, place = context.store, context.place
+    keys = {a.role: place.key(a.name) for a in one.manifest.artifacts}
     facts = one.manifest.attachments
-    full: Path | None = None
+    full: str | None = None
     if facts is not None and facts.full_set != one.id:
         owner = context.catalog().find(facts.full_set)
         archive = owner.manifest.artifact("archive") if owner else None
-        name = archive.name if archive else f"assets/{facts.full_set}.tar.zst"
-        full = context.store.path_of(context.place.key(name))
-    return as_text(stock_commands(one.manifest, paths, full))
+        full = place.key(archive.name if archive else f"assets/{facts.full_set}.tar.zst")
+    if isinstance(store, FolderStore):
+        paths = {role: store.path_of(key) for role, key in keys.items()}
+        return as_text(stock_commands(one.manifest, paths, store.path_of(full) if full else None))
+    # Elsewhere nothing can be read in place: the files are fetched by their own names first.
+    wanted = [*keys.values(), *((full,) if full else ())]
+    fetch = Step("the files, into this directory", tuple(_fetch_command(context, key) for key in wanted))
+    names = {role: _file_name(key) for role, key in keys.items()}
+    return as_text((fetch, *stock_commands(one.manifest, names, _file_name(full) if full else None)))
+
+
+def _file_name(key: str) -> str:
+    return f"./{key.rpartition('/')[2]}"
+
+
+def _fetch_command(context: Context, key: str) -> str:
+    configured = configured_store(context.settings, context.store_name)
+    options = ["--region", configured.region]
+    if configured.endpoint_url:
+        options += ["--endpoint-url", configured.endpoint_url]
+    profile = configured.read_profile or configured.profile
+    options += ["--profile", profile] if profile else []
+    return shlex.join(["aws", "s3", "cp", *options, address_of(context.store, key), _file_name(key)])
 
 
 def _say_set(one: BackupSet) -> None:
@@ -209,11 +246,11 @@ def _say_set(one: BackupSet) -> None:
     say_facts(facts)
 
 
-def _say_files(one: BackupSet, paths: dict[str, Path]) -> None:
+def _say_files(one: BackupSet, paths: dict[str, str]) -> None:
     heading("files")
     say_table(
         (Column("file"), Column("bytes", number=True), Column("SHA-256"), Column("path", wide=True)),
-        [(a.role, str(a.size_bytes), a.sha256, str(paths[a.role])) for a in one.manifest.artifacts],
+        [(a.role, str(a.size_bytes), a.sha256, paths[a.role]) for a in one.manifest.artifacts],
     )
 
 
@@ -226,6 +263,9 @@ def _told(record: Record) -> str:
         outcome = "done" if record.passed else "FAILED: " + _problems(record)
         kept = f", old one kept as {record.kept_old_database}" if record.kept_old_database else ""
         return f"into {record.database} at {record.target}{kept}: {outcome} ({sum(record.stages.values()):.1f} s)"
+    if isinstance(record, CopyRecord):
+        sent = f"{human_bytes(record.bytes)} sent ({record.seconds:.1f} s)"
+        return f"to {record.store}: {len(record.artifacts)} files, {sent}"
     return record.reason
 
 
@@ -264,7 +304,7 @@ def tell_passed_over(selector: str, sentences: Sequence[str]) -> None:
 def sweep(arguments: Namespace) -> int:
     """Show, or with --apply remove, what no set needs."""
     context = context_of(arguments)
-    swept = context.store.sweep(datetime.now(UTC), dry_run=not arguments.apply)
+    swept = context.local.sweep(datetime.now(UTC), dry_run=not arguments.apply)
     if arguments.json:
         say_json([{"key": s.key, "size_bytes": s.size, "reason": s.reason, "removed": arguments.apply} for s in swept])
         return 0

@@ -165,7 +165,7 @@ def _require_wanted(path: Path, message: AgeMessage, recipients: int, size_plain
     if others or len(message.recipients) != recipients:
         raise WrongRecipients(
             f"{path} is not encrypted to exactly the wanted keys",
-            why=f"it names {len(message.recipients)} ({', '.join(message.recipients)}) instead of {recipients} of X25519",
+            why=f"it names {len(message.recipients)} ({', '.join(message.recipients)}), not {recipients} of X25519",
             remedy=f"correct {RECIPIENT_SETTING} if the keys were changed, else encrypt the backup again",
         )
     if size_plain is not None and message.size_plain != size_plain:

@@ -182,7 +182,9 @@ class _Copying:
             if needed is not None and set_id not in self.done:
                 self._finish(replace(self._tried(needed, required=True), required=True))
         known = self.done.get(one.id)
-        if known is None or known.required:
+        if known is not None and known.state == "copied":
+            self.done[one.id] = replace(known, required=False)
+        elif known is None or known.required:
             self._finish(self._tried(one, required=False))
 
     def _finish(self, copied: Copied) -> None:

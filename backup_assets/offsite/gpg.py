@@ -60,7 +60,7 @@ class GpgCipher:
 
     def check(self) -> None:
         """Raise SettingsError for a recipient that cannot be encrypted to, EnvironmentFault without gpg."""
-        require_usable(self._recipient_keys())
+        require_usable(self._recipient_keys(), time.time())
 
     def expiring_before(self, moment: float) -> tuple[PublicKey, ...]:
         """Return the recipients whose key expires before ``moment`` (seconds since the epoch)."""
@@ -84,7 +84,7 @@ class GpgCipher:
         begun = time.monotonic()
         require_partial(target)
         keys = self._recipient_keys()
-        parts = require_usable(keys)
+        parts = require_usable(keys, time.time())
         # With `!` gpg takes exactly this part of the key, or fails.
         to = [argument for part in parts for argument in ("--recipient", f"{part.fingerprint}!")]
         with created(target) as output:

@@ -44,10 +44,9 @@ class PublicKey:
     expires: datetime | None
     encryption_keys: tuple[EncryptionKey, ...]
 
-    @property
-    def encryption_key(self) -> EncryptionKey | None:
-        """The newest of its parts that a message can be encrypted to now, as gpg itself would choose."""
-        usable = [key for key in self.encryption_keys if not key.problem]
+    def encryption_key(self, now: float) -> EncryptionKey | None:
+        """Return its newest part that can be encrypted to at ``now`` (seconds since the epoch), as gpg does."""
+        usable = [key for key in self.encryption_keys if not key.problem and key.created <= now]
         return max(usable, key=lambda key: key.created, default=None)
 
     def __str__(self) -> str:
@@ -157,14 +156,19 @@ def _not_a_key(recipient: str, fingerprint: str, found: Sequence[PublicKey], hom
     )
 
 
-def require_usable(keys: Sequence[PublicKey]) -> tuple[EncryptionKey, ...]:
-    """Return the part of each key that is encrypted to; raises SettingsError for a key that must not be used."""
+def require_usable(keys: Sequence[PublicKey], now: float) -> tuple[EncryptionKey, ...]:
+    """Return the part of each key that is encrypted to at ``now`` (seconds since the epoch).
+
+    Raises SettingsError for a key that must not be used.
+    """
     chosen: list[EncryptionKey] = []
     for key in keys:
-        part = key.encryption_key
+        part = key.encryption_key(now)
         problem = key.problem
         if not problem and part is None:
-            problem = "; ".join(f"subkey {each.key_id} is {each.problem}" for each in key.encryption_keys)
+            problem = "; ".join(
+                f"subkey {each.key_id} is {each.problem or 'made in the future'}" for each in key.encryption_keys
+            )
             problem = problem or "without a part (subkey) that can be encrypted to"
         if part is None or problem:
             raise SettingsError(
@@ -187,6 +191,8 @@ def _remedy(problem: str, fingerprint: str) -> str:
             f"where its private key is, run `gpg --quick-add-key {fingerprint} cv25519 encr`, export it with "
             "`gpg --export`, and import it here again"
         )
+    if "future" in problem:
+        return "set the clock of this host right"
     if "disabled" in problem:
         return "enable it (`gpg --edit-key`, then `enable`), or name another key"
     return f"make a new key, import its public part here and set {RECIPIENT_SETTING} to its fingerprint"

@@ -76,9 +76,10 @@ def _private(path: str, flags: int) -> int:
 def pass_through(argv: Sequence[str], source: Path, output: FileIO, *, pass_fds: Sequence[int] = ()) -> Passed:
     """Run ``argv`` with ``source`` as its input and write what it prints to ``output``; return both hashes.
 
-    Returns only when every byte of ``source`` was handed over, every byte printed was written, and the program exited 0;
-    what it made of the last bytes is for the caller to examine. The time is limited by the size of ``source``. Raises as `process.started` does, Refused when ``source`` is no
-    regular file, and EnvironmentFault when it cannot be read or ``output`` not be written.
+    Returns only when every byte of ``source`` was handed over, every byte printed was written, and the program exited
+    0; what it made of the last bytes is for the caller to examine. The time is limited by the size of ``source``.
+    Raises as `process.started` does, Refused when ``source`` is no regular file, and EnvironmentFault when it cannot
+    be read or ``output`` not be written.
     """
     with _opened(source) as reader:
         size = os.fstat(reader.fileno()).st_size

@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from backup_assets.capture.capture import local_store, place_of
+from backup_assets.capture.capture import place_of
 from backup_assets.faults import as_failure
 from backup_assets.moments import parse_time
+from backup_assets.named_stores import LOCAL, catalog_in, store_named
 from backup_assets.restore.restore import Restore, RestoreRequest
-from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import DatabaseSettings, Settings
 
 
@@ -19,6 +19,7 @@ class RestoreConfig(dg.Config):
     """Which set is restored, and where to."""
 
     backup_set: str = Field(default="latest", description="`latest`, or the id of a set, or the beginning of one.")
+    store: str = Field(default=LOCAL, description="The store that it comes from: `local`, or a configured one.")
     at: str | None = Field(default=None, description="Restore the newest set that shows this time or an earlier one.")
     into: str | None = Field(
         default=None, description="Name of the restored database. Left out: its own, and the live one is replaced."
@@ -38,8 +39,8 @@ def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobD
     @dg.op(name=f"{database.name}_restore", description="Restore a set, compare it, and only then replace anything.")
     def restore(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
         with as_failure():
-            store = local_store(settings)
-            catalog = Catalog(store, place_of(database, settings))
+            store = store_named(settings, config.store)
+            catalog = catalog_in(store, place_of(database, settings))
             at = parse_time(config.at)
             chosen = catalog.resolve(config.backup_set, before=at)
             if config.backup_set == "latest":

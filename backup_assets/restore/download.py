@@ -8,11 +8,11 @@ from pathlib import Path
 
 from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import CHUNK_BYTES, make_private_directory, partial_file, sha256_of, write_durably
+from backup_assets.named_stores import catalog_in
 from backup_assets.progress import Progress
 from backup_assets.restore.fetch import needed_artifacts
 from backup_assets.restore.stock_commands import as_text, stock_commands
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.manifest import Artifact
 from backup_assets.sets.place import Place
 from backup_assets.stores.contract import Store
@@ -44,7 +44,7 @@ def download_set(
     size = 0
     try:
         make_private_directory(target)
-        for owner, artifact in needed_artifacts(Catalog(store, place), chosen):
+        for owner, artifact in needed_artifacts(catalog_in(store, place), chosen):
             path = target / artifact.name.rpartition("/")[2]
             _copy(store, place.key(artifact.name), artifact, path, progress)
             size += artifact.size_bytes

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup_assets.capture.preflight import require_free_disk
 from backup_assets.errors import CheckFailed
 from backup_assets.files import CHUNK_BYTES, sha256_of
 from backup_assets.sets.backup_set import BackupSet
@@ -14,6 +15,7 @@ from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.manifest import Artifact
 from backup_assets.sets.place import Place
 from backup_assets.stores.contract import MissingObject, Store
+from backup_assets.stores.disk_faults import explained
 from backup_assets.stores.folder import FolderStore
 
 
@@ -47,12 +49,16 @@ def fetch_set(store: Store, place: Place, catalog: Catalog, chosen: BackupSet, d
     """Return ``chosen`` with all its files on this machine, sizes and SHA-256 proven.
 
     Files of a folder store are read where they are; others are written to ``directory``, 0600. Raises CheckFailed
-    naming every file that is missing or damaged, before anything else is touched.
+    naming every file that is missing or damaged, before anything else is touched; EnvironmentFault, before anything
+    is fetched, when the disk of ``directory`` has no room for all of them.
     """
+    needed = needed_artifacts(catalog, chosen)
+    if not isinstance(store, FolderStore):
+        require_free_disk(directory, sum(one.size_bytes for _, one in needed), f"the files of the set {chosen.id}")
     paths: dict[str, Path] = {}
     full_archive: Path | None = None
     problems: list[str] = []
-    for owner, artifact in needed_artifacts(catalog, chosen):
+    for owner, artifact in needed:
         try:
             path = _fetch(store, place, artifact, directory)
         except (CheckFailed, FileNotFoundError) as error:
@@ -81,12 +87,13 @@ def _fetch(store: Store, place: Place, artifact: Artifact, directory: Path) -> P
         return path
     target = directory / artifact.name.replace("/", "-")
     digest, size = hashlib.sha256(), 0
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as handle, store.open(key) as source:
-        while chunk := source.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-            handle.write(chunk)
+    with explained(f"fetch {artifact.name}", directory):
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle, store.open(key) as source:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+                handle.write(chunk)
     _require_equal(artifact, size, digest.hexdigest())
     return target
 

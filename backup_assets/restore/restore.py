@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_assets import __version__
-from backup_assets.capture.capture import place_of
 from backup_assets.capture.dump import read_whole_archive
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import make_private_directory
+from backup_assets.local import place_of, work_directory
+from backup_assets.named_stores import catalog_in
 from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import one_row, open_session
@@ -31,6 +30,7 @@ from backup_assets.restore.leftovers import (
     sole_restore,
 )
 from backup_assets.restore.named_files import OpenedFiles
+from backup_assets.restore.recording import store_record
 from backup_assets.restore.roles import restore_roles
 from backup_assets.restore.scratch import reading_clients, require_extensions
 from backup_assets.restore.swap import (
@@ -49,8 +49,7 @@ from backup_assets.restore.verification import (
     restore_dump_as,
 )
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.sets.catalog import Catalog
-from backup_assets.sets.records import Problem, RestoreRecord, record_key
+from backup_assets.sets.records import Problem, RestoreRecord
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.source import source_server
 from backup_assets.stores.contract import Store
@@ -227,30 +226,30 @@ class Restore:
 
     def _run(self) -> Restored:
         started_at = self._now()
-        parent = make_private_directory(self._settings.backup_dir.absolute() / ".work")
-        workdir = Path(tempfile.mkdtemp(prefix="restore-", dir=parent))
         swapped = _Swapped()
         try:
-            fetched = self._prove(workdir)
-            new = self._restore_beside(fetched, workdir, started_at)
-            try:
-                self._require_equal(new)
-                directory = self._attachments_beside(fetched, started_at)
-                swapped = self._swap(new, directory, started_at)
-            except BaseException:
-                self._remove(new)
-                raise
+            with work_directory(self._settings, "restore") as workdir:
+                swapped = self._replace(workdir, started_at)
             if self._request.drop_old:
                 swapped = self._drop_old(swapped)
         except BackupError as error:
             self._record(started_at, (Problem(what=error.what, found=error.why),), swapped.database)
             raise
-        finally:
-            shutil.rmtree(workdir, ignore_errors=True)
         record = self._record(started_at, (), swapped.database)
         wanted = self._request.selection
         tables = [t for t in self._chosen.manifest.fingerprints.tables if wanted.includes(t.table_schema, t.name)]
         return Restored(record, swapped.listed(), sum(table.rows for table in tables), len(tables))
+
+    def _replace(self, workdir: Path, at: datetime) -> _Swapped:
+        fetched = self._prove(workdir)
+        new = self._restore_beside(fetched, workdir, at)
+        try:
+            self._require_equal(new)
+            directory = self._attachments_beside(fetched, at)
+            return self._swap(new, directory, at)
+        except BaseException:
+            self._remove(new)
+            raise
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -268,7 +267,7 @@ class Restore:
             if self._opened is not None:
                 fetched = self._opened.fetched
             else:
-                catalog = Catalog(self._store, self._place)
+                catalog = catalog_in(self._store, self._place)
                 fetched = fetch_set(self._store, self._place, catalog, self._chosen, workdir)
         with self._stage("read"):
             dump = fetched.artifact("dump")
@@ -423,10 +422,8 @@ class Restore:
         )
         if not self.compared:
             return record
-        body = record.to_json()
-        key = record_key(self._place, record)
         try:
-            self._store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+            store_record(self._store, self._settings, self._place, record, self._log)
         except BackupError as error:
             self._log(f"the restore could not be recorded beside the set: {error.what}")
         return record

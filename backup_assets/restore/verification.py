@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +13,7 @@ from pathlib import Path
 from backup_assets import __version__
 from backup_assets.capture.attachments_check import check_archive
 from backup_assets.capture.attachments_index import read_index
-from backup_assets.capture.capture import newest_reader, place_of
+from backup_assets.capture.capture import newest_reader
 from backup_assets.capture.dump import (
     read_globals,
     read_whole_archive,
@@ -25,7 +22,8 @@ from backup_assets.capture.dump import (
 )
 from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, take_fingerprints
 from backup_assets.errors import CheckFailed
-from backup_assets.files import make_private_directory
+from backup_assets.local import place_of, work_directory
+from backup_assets.named_stores import catalog_in
 from backup_assets.postgres.clients import Clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
@@ -41,13 +39,13 @@ from backup_assets.restore.database import (
 )
 from backup_assets.restore.fetch import FetchedSet, fetch_set
 from backup_assets.restore.leftovers import SCRATCH_DATABASE, VERIFYING, remove_left_scratch
+from backup_assets.restore.recording import store_record
 from backup_assets.restore.roles import restore_roles
 from backup_assets.restore.scratch import Scratch, reading_clients, scratch_server
 from backup_assets.restore.swap import side_name
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.manifest import Fingerprints, Manifest
-from backup_assets.sets.records import LEVELS, Level, Problem, VerificationRecord, record_key
+from backup_assets.sets.records import LEVELS, Level, Problem, VerificationRecord
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import Store
 
@@ -95,32 +93,29 @@ def verify_set(
     question (no server, no disk, a missing extension) raises EnvironmentFault and records nothing.
     """
     place = place_of(database, settings)
-    catalog = Catalog(store, place)
+    catalog = catalog_in(store, place)
     stages = _Stages()
     started_at = now()
     problems: list[Problem] = []
     scratch_major: int | None = None
     manifest = chosen.manifest
-    parent = make_private_directory(settings.backup_dir.absolute() / ".work")
-    workdir = Path(tempfile.mkdtemp(prefix="verify-", dir=parent))
     try:
-        with stages("stored"):
-            fetched = fetch_set(store, place, catalog, chosen, workdir)
-        if _reaches(level, "readable"):
-            with stages("readable"):
-                _read_everything(fetched, settings, workdir, database.verification.timeout_hours * 3600)
-        if _reaches(level, "restored"):
-            with scratch_server(database, settings, manifest) as scratch:
-                scratch_major = scratch.major
-                log(f"restoring {chosen.id} on a scratch server of PostgreSQL {scratch.major}")
-                if not scratch.throw_away:
-                    with open_session(scratch.server, MAINTENANCE_DATABASE) as session:
-                        remove_left_scratch(session, started_at, log)
-                problems += _restore_on_trial(fetched, scratch, database, workdir, stages, content=content)
+        with work_directory(settings, "verify") as workdir:
+            with stages("stored"):
+                fetched = fetch_set(store, place, catalog, chosen, workdir)
+            if _reaches(level, "readable"):
+                with stages("readable"):
+                    _read_everything(fetched, settings, workdir, database.verification.timeout_hours * 3600)
+            if _reaches(level, "restored"):
+                with scratch_server(database, settings, manifest) as scratch:
+                    scratch_major = scratch.major
+                    log(f"restoring {chosen.id} on a scratch server of PostgreSQL {scratch.major}")
+                    if not scratch.throw_away:
+                        with open_session(scratch.server, MAINTENANCE_DATABASE) as session:
+                            remove_left_scratch(session, started_at, log)
+                    problems += _restore_on_trial(fetched, scratch, database, workdir, stages, content=content)
     except CheckFailed as error:
         problems.append(Problem(what=error.what, found=error.why))
-    finally:
-        shutil.rmtree(workdir, ignore_errors=True)
     record = VerificationRecord(
         set_id=chosen.id,
         tool_version=__version__,
@@ -133,8 +128,7 @@ def verify_set(
         durations=stages.seconds,
         server_major=scratch_major,
     )
-    body = record.to_json()
-    store.put(record_key(place, record), body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+    store_record(store, settings, place, record, log)
     return Proof(record, manifest.fingerprints.total_rows, len(manifest.fingerprints.tables))
 
 

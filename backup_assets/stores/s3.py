@@ -61,9 +61,7 @@ class S3Store:
 
         Names are made of small letters, digits and ``_``; what is not ASCII in a value is percent-encoded.
         """
-        encoded = tuple(
-            (name.replace("_", "-"), quote(value, safe=_SAFE)) for name, value in metadata.items()
-        )
+        encoded = tuple((name.replace("_", "-"), quote(value, safe=_SAFE)) for name, value in metadata.items())
         return replace(self, metadata=encoded)
 
     # -- the contract ----------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from backup_assets.process import run
 from backup_assets.restore.verification import verify_set
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import DatabaseSettings, DumpSettings, ServerSettings, Settings
+from backup_assets_tests.sources import no_log, no_progress
 
 TIMEOUT = 3600.0
 
@@ -74,13 +75,9 @@ def own_set(bench: Bench, *, jobs: int | None, hashes: str) -> float:
     """Return the seconds of a whole committed local set: preflight, snapshot, dump, checks, globals, manifest."""
     database, settings = bench.settings(jobs=jobs, hashes=hashes)
     request = CaptureRequest(slot="2026-01-01", run_id=str(uuid.uuid4()))
-    taken = seconds(lambda: Capture(database, settings, request, progress=_silent, log=_silent).run())
+    taken = seconds(lambda: Capture(database, settings, request, progress=no_progress, log=no_log).run())
     _remove(settings.backup_dir)
     return taken
-
-
-def _silent(*_: object) -> None:
-    pass
 
 
 def bare_restore(bench: Bench, archive: Path) -> float:
@@ -117,7 +114,7 @@ def own_verification(bench: Bench, settings: Settings, *, content: bool) -> floa
     store = local_store(settings)
     chosen = Catalog(store, place_of(database, settings)).resolve()
     begun = time.monotonic()
-    proof = verify_set(database, settings, store, chosen, content=content, log=_silent)
+    proof = verify_set(database, settings, store, chosen, content=content, log=no_log)
     if not proof.record.passed:
         raise AssertionError(proof.record.problems)
     return time.monotonic() - begun
@@ -216,7 +213,7 @@ def _verification(bench: Bench, rounds: int, log: Callable[[str], None]) -> dict
     database, settings = bench.settings(jobs=None, hashes="always")
     now = datetime.now(UTC)
     request = CaptureRequest(slot=f"{now:%Y-%m-%d}", run_id=str(uuid.uuid4()))
-    captured = Capture(database, settings, request, progress=_silent, log=_silent).run()
+    captured = Capture(database, settings, request, progress=no_progress, log=no_log).run()
     dump = captured.manifest.artifact("dump")
     assert dump is not None
     archive = local_store(settings).path_of(place_of(database, settings).key(dump.name))

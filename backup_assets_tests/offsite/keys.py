@@ -40,7 +40,7 @@ def fingerprint_of(home: Path, name: str) -> str:
 
 
 def new_key(home: Path, name: str, *, algorithm: str = "cv25519", passphrase: str = "", expires: str = "never") -> str:
-    """Make a key that signs by Ed25519 and is encrypted to by ``algorithm`` (empty: not at all); return its fingerprint."""
+    """Make a key that signs by Ed25519 and is encrypted to by ``algorithm`` (empty: not at all)."""
     past = ["--faked-system-time", "20200101T000000!"] if expires != "never" else []
     address = f"{name} <{name.split()[0].lower()}@example.com>"
     gpg(home, *past, "--quick-generate-key", address, "ed25519", "cert", expires, passphrase=passphrase)
@@ -74,7 +74,7 @@ class Keyrings:
     signing_only: str
 
     def end_agents(self) -> None:
-        for home in (self.vault, self.host, self.lena_home, self.rob_home):
+        for home in self.vault.parent.iterdir():
             subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
 
 

@@ -211,7 +211,7 @@ def test_a_gpg_that_is_missing_is_a_fault_that_names_its_package(keyrings: Keyri
 
 
 def test_a_keyring_that_is_missing_is_refused(tmp_path: Path, keyrings: Keyrings):
-    with pytest.raises(SettingsError, match="GPG_HOMEDIR is .*nowhere, which is no directory"):
+    with pytest.raises(SettingsError, match=r"GPG_HOMEDIR is .*nowhere, which is no directory"):
         GpgCipher((keyrings.lena,), tmp_path / "nowhere").check()
 
 
@@ -274,7 +274,7 @@ def test_a_missing_key_that_nobody_knows_is_named_by_its_id(keyrings: Keyrings, 
     home = tmp_path / "empty"
     home.mkdir(mode=0o700)
 
-    with pytest.raises(MissingPrivateKey, match="is not in the keyring .*empty") as caught:
+    with pytest.raises(MissingPrivateKey, match=r"is not in the keyring .*empty") as caught:
         GpgCipher(homedir=home).decrypt(sealed, tmp_path / "target")
 
     assert "unknown here" in caught.value.why
@@ -457,7 +457,7 @@ def test_a_gpg_that_encrypts_half_the_file_and_is_content_is_found_out(
     script = f'case "$*" in *--encrypt*) {{ head -c 1000000; {reads_on} }} | gpg "$@"; exit 0;; esac; exec gpg "$@"'
     liar = program(tmp_path / "liar", script)
 
-    with pytest.raises((EnvironmentFault, DamagedMessage), match="ended before it had read all|is damaged"):
+    with pytest.raises((EnvironmentFault, DamagedMessage), match=r"ended before it had read all|is damaged"):
         GpgCipher((keyrings.lena,), keyrings.host, program=liar).encrypt(plain, tmp_path / "target.partial")
 
 

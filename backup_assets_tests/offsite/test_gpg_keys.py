@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from backup_assets.process import ProgramFailed
 from backup_assets_tests.offsite.keys import Keyrings, fingerprint_of, gpg, new_home, new_key
 
 PRIMARY, PART, OLDER = "A" * 24 + "1" * 16, "B" * 24 + "2" * 16, "C" * 24 + "3" * 16
+NOW = time.time()
 
 
 def listing(*, primary: str = "-", capabilities: str = "cEC", part: str = "-", part_expires: str = "") -> str:
@@ -51,7 +53,7 @@ def test_the_newest_usable_part_is_encrypted_to():
     for validity, chosen in (("-", PART), ("e", OLDER), ("r", OLDER), ("u", PART), ("i", OLDER)):
         (key,) = parse_keys(listing(part=validity, part_expires="1577836900" if validity == "e" else ""))
 
-        assert require_usable([key])[0].fingerprint == chosen
+        assert require_usable([key], NOW)[0].fingerprint == chosen
 
 
 def test_a_primary_key_that_can_encrypt_is_a_part_too():
@@ -70,7 +72,7 @@ def test_a_primary_key_that_can_encrypt_is_a_part_too():
 )
 def test_a_key_with_a_usable_part_is_refused_as_a_whole(changes: dict[str, str], why: str):
     with pytest.raises(SettingsError) as caught:
-        require_usable(parse_keys(listing(**changes)))
+        require_usable(parse_keys(listing(**changes)), NOW)
 
     assert caught.value.why == why
     assert caught.value.remedy
@@ -80,19 +82,27 @@ def test_a_key_whose_every_part_has_ended_says_why_for_each():
     text = listing(part="r").replace("sub:-:255:18", "sub:e:255:18").replace("1577836801::", "1577836801:1577836900:")
 
     with pytest.raises(SettingsError) as caught:
-        require_usable(parse_keys(text))
+        require_usable(parse_keys(text), NOW)
 
     assert caught.value.why == f"subkey {'3' * 16} is expired on 2020-01-01; subkey {'2' * 16} is revoked"
 
 
-def test_gpg_itself_chooses_the_same_part(tmp_path_factory: pytest.TempPathFactory, keyrings: Keyrings):
+def test_a_clock_that_is_behind_is_named():
+    with pytest.raises(SettingsError, match="nothing can be encrypted") as caught:
+        require_usable(parse_keys(listing()), 1577836800)
+
+    assert "made in the future" in caught.value.why
+    assert "clock" in caught.value.remedy
+
+
+def test_gpg_itself_chooses_the_same_part(keyrings: Keyrings):
     home = new_home(keyrings.vault.parent / "rotated")
     fingerprint = new_key(home, "Rotated")
     gpg(home, "--faked-system-time", "20990101T000000!", "--quick-add-key", fingerprint, "cv25519", "encr", "never")
     (key,) = find_keys(the_gpg(home), fingerprint)
 
     # The second subkey was made in a future: gpg does not take it, and neither do we.
-    (chosen,) = require_usable([key])
+    (chosen,) = require_usable([key], time.time())
     sealed = gpg(home, "--trust-model", "always", "-r", fingerprint, "-e", input_bytes=b"content")
 
     assert len(key.encryption_keys) == 2

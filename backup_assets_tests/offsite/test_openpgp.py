@@ -40,7 +40,7 @@ def test_the_keys_of_a_message_are_those_that_gpg_lists(a_message: Path, keyring
 
 def test_a_message_truncated_anywhere_is_damaged(a_message: Path, tmp_path: Path):
     size = a_message.stat().st_size
-    lengths = {*range(0, 700), *range(700, size, 997), *range(size - 40, size)}
+    lengths = {*range(700), *range(700, size, 997), *range(size - 40, size)}
     whole_chunks = {495 + 2 + 8192 + n * 8193 for n in range(12)}
 
     for length in sorted(lengths | {length for length in whole_chunks if length < size}):

@@ -85,9 +85,10 @@ def test_an_existing_file_is_refused_and_left_alone(tmp_path: Path):
 
 
 def test_a_directory_that_is_missing_is_a_fault_that_names_it(tmp_path: Path):
-    with pytest.raises(EnvironmentFault, match="could not create target in .*nowhere"):
-        with created(tmp_path / "nowhere" / "target"):
-            pass
+    missing = tmp_path / "nowhere" / "target"
+
+    with pytest.raises(EnvironmentFault, match=r"could not create target in .*nowhere"), created(missing):
+        pass
 
 
 def test_a_source_that_is_missing_is_a_fault_that_names_it(tmp_path: Path):

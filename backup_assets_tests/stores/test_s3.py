@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backup_assets.stores.contract import Store
+from backup_assets.errors import EnvironmentFault, Refused, SettingsError
+from backup_assets.sets.catalog import Catalog
+from backup_assets.stores.contract import ConflictingObject, Store, TransferDamaged
 from backup_assets.stores.s3 import S3Store
-from backup_assets.stores.s3_location import MIB
-from backup_assets_tests.stores.conformance import StoreConformance
+from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired
+from backup_assets.stores.s3_location import MIB, ObjectLock, S3Location
+from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_set, sha256
+from backup_assets_tests.stores.conformance import KEY, StoreConformance, content_of, keys, noise
+from backup_assets_tests.stores.faulty import Fault, FaultyStore
 from backup_assets_tests.stores.object_server import KMS_KEY, ObjectServer
 
 PUT = """
@@ -22,7 +29,7 @@ from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_location import Credentials, S3Location
 given, key, source, digest, size = sys.argv[1:]
 given = json.loads(given)
-location = S3Location(**{**given, "credentials": Credentials(**given["credentials"])})
+location = S3Location(**{**given, "tags": (), "credentials": Credentials(**given["credentials"])})
 S3Store(location, "bucket").put(key, pathlib.Path(source), sha256=digest, size=int(size))
 """
 
@@ -34,7 +41,7 @@ def command_that_puts(store: Store, key: str, source: Path, digest: str, size: i
 
 class TestS3Conformance(StoreConformance):
     @pytest.fixture
-    def store(self, objects: ObjectServer, tmp_path: Path) -> Iterator[Store]:
+    def store(self, objects: ObjectServer) -> Iterator[Store]:
         yield S3Store(objects.location(objects.bucket(), part_bytes=5 * MIB), "bucket")
 
     def command_that_puts(self, store: Store, key: str, source: Path, digest: str, size: int) -> list[str]:
@@ -45,7 +52,226 @@ class TestS3WithKmsConformance(TestS3Conformance):
     """SSE-KMS with a key, below a prefix of the bucket."""
 
     @pytest.fixture
-    def store(self, objects: ObjectServer, tmp_path: Path) -> Iterator[Store]:
+    def store(self, objects: ObjectServer) -> Iterator[Store]:
         bucket = objects.bucket()
         objects.client().put_object(Bucket=bucket, Key="offsite2/erp4/prod/db/neighbour", Body=b"x")
         yield S3Store(objects.location(bucket, kms_key_id=KMS_KEY, prefix="offsite", part_bytes=5 * MIB), "bucket")
+
+
+@pytest.fixture
+def bucket(objects: ObjectServer) -> str:
+    return objects.bucket()
+
+
+def a_store(objects: ObjectServer, bucket: str, identity: Any = "admin", **options: Any) -> S3Store:
+    return S3Store(objects.location(bucket, identity, **{"part_bytes": 5 * MIB, **options}), "bucket")
+
+
+# -- roles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 7, 11 * MIB])
+@pytest.mark.parametrize("encryption", [{"sse_s3": True}, {"kms_key_id": KMS_KEY}])
+def test_a_role_that_may_only_write_stores_and_proves(
+    objects: ObjectServer, bucket: str, size: int, encryption: dict[str, Any]
+) -> None:
+    content = noise(size)
+
+    stored = put(a_store(objects, bucket, "writer", **encryption), KEY, content)
+
+    assert (stored.size, stored.sha256) == (size, sha256(content))
+    assert content_of(a_store(objects, bucket, "reader", **encryption), KEY) == content
+
+
+@pytest.mark.parametrize("size", [7, 11 * MIB])
+def test_a_role_that_may_only_write_recognises_its_object_and_refuses_another(
+    objects: ObjectServer, bucket: str, size: int
+) -> None:
+    writer = a_store(objects, bucket, "writer")
+    first = put(writer, KEY, noise(size))
+
+    assert put(writer, KEY, noise(size)) == first
+    with pytest.raises(ConflictingObject, match="with other content"):
+        put(writer, KEY, noise(size, seed=2))
+    assert content_of(a_store(objects, bucket), KEY) == noise(size)
+
+
+def test_with_kms_a_role_that_may_only_write_never_takes_a_name_for_the_content(
+    objects: ObjectServer, bucket: str
+) -> None:
+    writer = a_store(objects, bucket, "writer", kms_key_id=KMS_KEY)
+    put(writer, KEY, b"content")
+
+    with pytest.raises(ConflictingObject, match="cannot be compared") as caught:
+        put(writer, KEY, b"content")
+
+    assert "s3:GetObjectTagging" in caught.value.remedy
+
+
+def test_with_a_tag_the_same_content_is_recognised_without_reading(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket, kms_key_id=KMS_KEY, sha256_tag=True, tags=(("retention", "daily 14"),))
+    put(store, KEY, b"content")
+
+    tags = objects.client().get_object_tagging(Bucket=bucket, Key=KEY)["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"retention": "daily 14", "sha256": sha256(b"content")}
+    assert store._tagged_sha256(KEY) == sha256(b"content")
+
+
+def test_a_role_that_may_not_write_is_told_which_permission_it_lacks(objects: ObjectServer, bucket: str) -> None:
+    reader = a_store(objects, bucket, "reader")
+
+    for attempt in (lambda: put(reader, KEY, b"x"), reader.check, lambda: put(reader, KEY, noise(6 * MIB))):
+        with pytest.raises(AccessDenied) as caught:
+            attempt()
+        assert f"allow s3:PutObject on s3://{bucket}" in caught.value.remedy
+        assert "secret-of" not in str(caught.value)
+
+
+def test_a_role_that_may_not_read_is_told_which_permission_it_lacks(objects: ObjectServer, bucket: str) -> None:
+    put(a_store(objects, bucket), KEY, b"x")
+    writer = a_store(objects, bucket, "writer")
+
+    with pytest.raises(AccessDenied, match="access denied") as caught, writer.open(KEY):
+        pass
+
+    assert f"allow s3:GetObject on s3://{bucket}/{KEY}" in caught.value.remedy
+    with pytest.raises(AccessDenied):
+        writer.delete(KEY)
+    writer.check()
+
+
+# -- what every object has -----------------------------------------------------------------------------------------
+
+
+def test_an_object_bears_its_metadata_and_encryption(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket, kms_key_id=KMS_KEY).with_metadata({"env": "prod", "schema_version": "版 1%"})
+
+    for key, content in ((KEY, b"content"), (KEY + "2", noise(6 * MIB))):
+        put(store, key, content)
+        head = objects.client().head_object(Bucket=bucket, Key=key)
+        assert head["Metadata"]["sha256"] == sha256(content)
+        assert (head["Metadata"]["env"], head["Metadata"]["schema-version"]) == ("prod", "%E7%89%88 1%25")
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", KMS_KEY)
+
+
+def test_a_bucket_without_configured_encryption_is_refused() -> None:
+    with pytest.raises(Refused, match="no encryption is configured"):
+        S3Location("backups", "ap-northeast-1")
+    with pytest.raises(SettingsError, match="both set"):
+        S3Location("backups", "ap-northeast-1", kms_key_id="k", sse_s3=True)
+    S3Location("backups", "ap-northeast-1", allow_unencrypted=True)
+
+
+def test_the_same_content_stored_unencrypted_is_not_accepted(objects: ObjectServer, bucket: str) -> None:
+    put(a_store(objects, bucket, sse_s3=False, allow_unencrypted=True), KEY, b"content")
+
+    with pytest.raises(NotAsRequired, match="not encrypted as required"):
+        put(a_store(objects, bucket), KEY, b"content")
+
+
+@pytest.mark.parametrize("size", [7, 6 * MIB])
+def test_a_locked_object_stays_although_its_key_is_deleted(objects: ObjectServer, size: int) -> None:
+    bucket = objects.bucket(ObjectLockEnabledForBucket=True)
+    store = a_store(objects, bucket, object_lock=ObjectLock("COMPLIANCE", 1))
+    put(store, KEY, noise(size))
+
+    store.delete(KEY)
+
+    assert keys(store) == []
+    versions = objects.client().list_object_versions(Bucket=bucket)["Versions"]
+    assert [one["Size"] for one in versions] == [size]
+    head = objects.client().head_object(Bucket=bucket, Key=KEY, VersionId=versions[0]["VersionId"])
+    assert head["ObjectLockMode"] == "COMPLIANCE"
+
+
+# -- proof ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_server_itself_refuses_what_was_damaged_on_the_way(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket)
+
+    def damage(request: Any, **_: Any) -> None:
+        if request.body is not None and hasattr(request.body, "sending"):
+            request.body = request.body.read()[:-1] + b"?"
+
+    store._client.meta.events.register("before-sign.s3", damage)
+    try:
+        for content in (b"content", noise(6 * MIB)):
+            with pytest.raises(TransferDamaged, match="damaged on its way"):
+                put(store, KEY, content)
+    finally:
+        store._client.meta.events.unregister("before-sign.s3", damage)
+
+    assert keys(store) == []
+    assert "Uploads" not in objects.client().list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_changed_part_size_does_not_hide_that_the_content_is_the_same(objects: ObjectServer, bucket: str) -> None:
+    content = noise(11 * MIB)
+    first = put(a_store(objects, bucket), KEY, content)
+
+    again = put(a_store(objects, bucket, part_bytes=6 * MIB), KEY, content)
+
+    assert again == first
+    with pytest.raises(ConflictingObject):
+        put(a_store(objects, bucket, part_bytes=6 * MIB), KEY, noise(11 * MIB, seed=2))
+
+
+def test_part_sizes_keep_within_the_number_of_parts() -> None:
+    location = S3Location("backups", "ap-northeast-1", sse_s3=True, max_parts=1000)
+
+    for size in (0, 1, 16 * MIB, 16_000 * MIB, 16_000 * MIB + 1, 1 << 40):
+        part_bytes = location.planned_part_bytes(size)
+        assert part_bytes % MIB == 0
+        assert -(-size // part_bytes) <= 1000
+    with pytest.raises(Refused, match="too many"):
+        location.planned_part_bytes(6 << 40)
+
+
+# -- listing and faults --------------------------------------------------------------------------------------------
+
+
+def test_a_listing_goes_on_after_its_first_page(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket)
+    client = objects.client()
+    for number in range(1005):
+        client.put_object(Bucket=bucket, Key=f"erp4/prod/db/{number:04}", Body=b"")
+
+    assert keys(store, "erp4/prod") == [f"erp4/prod/db/{number:04}" for number in range(1005)]
+
+
+def test_what_somebody_else_keeps_there_is_no_object(objects: ObjectServer, bucket: str) -> None:
+    for key in ("erp4/prod/db/", "erp4/prod/db/.hidden", "erp4/prod/db/x.partial"):
+        objects.client().put_object(Bucket=bucket, Key=key, Body=b"")
+
+    assert keys(a_store(objects, bucket)) == []
+
+
+def test_a_set_whose_last_put_fails_is_no_set(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket)
+    faulty = FaultyStore(store, Fault("put", "fail", part="manifest"))
+
+    with pytest.raises(EnvironmentFault):
+        put_set(faulty, a_manifest())
+
+    assert Catalog(store, ERP4).sets() == []
+    put_set(store, a_manifest())
+    assert Catalog(store, ERP4).resolve().state == "complete"
+
+
+def test_a_limited_upload_takes_its_time(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket, bandwidth_limit_bytes_per_second=4 * MIB)
+    begun = time.monotonic()
+
+    put(store, KEY, noise(6 * MIB))
+
+    assert 1.3 < time.monotonic() - begun < 10
+
+
+def test_nothing_that_is_shown_holds_a_secret(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket)
+
+    assert "secret-of" not in f"{store!r} {store.describe()} {store.location!r}"
+    with pytest.raises(SettingsError) as caught:
+        S3Location("backups", "ap-northeast-1", sse_s3=True, endpoint_url="http://me:hunter2@localhost:1")
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,34 @@
+"""Where is written down what a verification or a restore has found?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from backup_assets.errors import BackupError
+from backup_assets.local import local_store
+from backup_assets.named_stores import LOCAL
+from backup_assets.sets.place import Place
+from backup_assets.sets.records import Record, record_key
+from backup_assets.settings import Settings
+from backup_assets.stores.contract import Store
+
+
+def store_record(store: Store, settings: Settings, place: Place, record: Record, log: Callable[[str], None]) -> str:
+    """Store a record beside the set in ``store`` and return the name of the store that has it now.
+
+    Who may only read there has it in the local store: a finding is not lost because it could not be written where it
+    belongs. Raises as `Store.put` does when the local store takes it neither.
+    """
+    body = record.to_json()
+    key = record_key(place, record)
+    digest = hashlib.sha256(body).hexdigest()
+    try:
+        store.put(key, body, sha256=digest, size=len(body))
+    except BackupError as error:
+        if store.name == LOCAL:
+            raise
+        log(f"the {record.kind} is recorded in the local store, because {store.name} did not take it: {error.what}")
+        local_store(settings).put(key, body, sha256=digest, size=len(body))
+        return LOCAL
+    return store.name

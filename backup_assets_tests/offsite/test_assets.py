@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from backup_assets.definitions import build_definitions
+from backup_assets.offsite.assets import copy_asset_keys
+from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
+from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
+from backup_assets_tests.sources import Source, capture, listed
+
+TODAY = datetime.now(UTC).date()
+KEY = dg.AssetKey(["erp4", "folder_copy"])
+BUCKET = StoreSettings(name="s3", kind="s3", bucket="erp4-backups", sse_s3="AES256")
+
+
+@pytest.fixture
+def an_instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def usb(tmp_path: Path) -> Path:
+    (tmp_path / "usb").mkdir()
+    return tmp_path / "usb"
+
+
+@pytest.fixture
+def settings(a_database: Source, usb: Path) -> Settings:
+    """A real database with two weeks of slots and a folder on other media."""
+    schedule = ScheduleSettings(timezone="UTC", since=TODAY - timedelta(days=14))
+    configured = a_database.settings(schedule=schedule)
+    return configured.model_copy(update={"stores": (folder_store(usb),)})
+
+
+def run(
+    settings: Settings, instance: dg.DagsterInstance, slot: date = TODAY, job: str = "erp4_backup_job"
+) -> dg.ExecuteInProcessResult:
+    definitions = build_definitions(settings, datetime.now(UTC))
+    alone = dg.define_asset_job("copy_alone", selection=dg.AssetSelection.assets(KEY))
+    return (
+        dg.Definitions.merge(definitions, dg.Definitions(jobs=[alone]))
+        .resolve_job_def(job)
+        .execute_in_process(partition_key=f"{slot}", instance=instance, raise_on_error=False)
+    )
+
+
+def steps_in_order(result: dg.ExecuteInProcessResult) -> list[str | None]:
+    return [event.step_key for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_START]
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+
+
+def failures_of(result: dg.ExecuteInProcessResult) -> dict[str | None, str]:
+    return {event.step_key: str(event.event_specific_data) for event in result.all_events if event.is_step_failure}
+
+
+def assets_with(*stores: StoreSettings, **fields: Any) -> set[str]:
+    database = DatabaseSettings(name="erp4", database="erp4", **fields)
+    definitions = build_definitions(
+        Settings(backup_dir=Path("/nonexistent"), databases=(database,), stores=stores), datetime.now(UTC)
+    )
+    return {key.path[-1] for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_without_a_further_store_there_is_no_copy() -> None:
+    assert not {name for name in assets_with() if "copy" in name or "upload" in name}
+
+
+def test_each_store_has_an_asset_named_by_its_kind_and_where_needed_by_its_name(usb: Path) -> None:
+    one, other = folder_store(usb), folder_store(usb / "x", "disk")
+    assert {"folder_copy", "s3_upload"} <= assets_with(one, BUCKET)
+    found = assets_with(one, other, BUCKET, important_tables=("invoices",))
+    assert {"folder_copy_usb", "folder_copy_disk", "s3_upload"} <= found
+    assert {"important_tables_folder_copy_usb", "important_tables_s3_upload"} <= found
+    assert "folder_copy" not in found
+
+
+def test_a_copy_comes_after_the_manifest_and_looks_like_its_neighbours(usb: Path) -> None:
+    database = DatabaseSettings(name="erp4", database="erp4")
+    settings = Settings(backup_dir=usb / "b", databases=(database,), stores=(folder_store(usb / "c"), BUCKET))
+    graph = build_definitions(settings, datetime.now(UTC)).resolve_asset_graph()
+
+    for key in copy_asset_keys(database, settings):
+        node, metadata = graph.get(dg.AssetKey(key)), graph.get(dg.AssetKey(["erp4", "metadata"]))
+        assert node.parent_keys == {metadata.key}
+        assert node.partitions_def == metadata.partitions_def
+        assert (node.group_name, node.owners) == (metadata.group_name, metadata.owners)
+        assert node.backfill_policy is None
+        assert node.description
+        assert node.kinds
+        assert len(node.pools or ()) == 1
+        (check,) = node.check_keys
+        assert check.name == "stored"
+    pools = {pool for key in copy_asset_keys(database, settings) for pool in graph.get(dg.AssetKey(key)).pools or ()}
+    assert pools == {"store_usb", "store_s3"}
+
+
+def test_a_backup_is_copied_before_it_is_proven(settings: Settings, an_instance: dg.DagsterInstance) -> None:
+    result = run(settings, an_instance)
+
+    assert result.success, failures_of(result)
+    assert steps_in_order(result) == ["erp4_capture", "erp4_folder_copy", "erp4_db_dump_restored"]
+    assert checks_of(result) == {"readable": True, "roles_present": True, "stored": True, "restored": True}
+    (one,) = listed(settings)
+    assert set(one.copies) == {"usb"}
+    assert one.verified is not None
+    assert sets_in_any(settings) == {one.id}
+    (event,) = result.asset_materializations_for_node("erp4_folder_copy")
+    figures = {name: value.value for name, value in event.metadata.items()}
+    assert (figures["set_count"], figures["copied_count"]) == (1, 1)
+    assert figures["size_bytes"] == figures["sent_bytes"] == one.manifest.size_bytes
+    assert float(str(figures["duration_seconds"])) > 0
+    assert int(str(figures["throughput_bytes_per_second"])) > 0
+
+
+def sets_in_any(settings: Settings) -> set[str]:
+    """Return the sets in the folder; those of a real capture lie elsewhere than those of the examples."""
+    directory = settings.stores[0].directory
+    assert directory is not None
+    return {path.name.partition(".")[0] for path in directory.rglob("*.manifest.json")}
+
+
+def test_a_copy_that_fails_makes_the_run_fail_and_the_proof_is_made_all_the_same(
+    settings: Settings, an_instance: dg.DagsterInstance, usb: Path
+) -> None:
+    usb.rmdir()
+
+    result = run(settings, an_instance)
+
+    assert not result.success
+    assert set(failures_of(result)) == {"erp4_folder_copy"}
+    assert "does not exist" in failures_of(result)["erp4_folder_copy"]
+    (one,) = listed(settings)
+    assert one.verified is not None
+    assert one.copies == {}
+    assert an_instance.get_materialized_partitions(KEY) == set()
+
+
+def test_a_proof_that_fails_does_not_stop_the_copy(
+    settings: Settings, an_instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "checks.sql").write_text("-- name: changing\nSELECT clock_timestamp();\n")
+    (database,) = settings.databases
+    doubtful = database.model_copy(update={"integrity_sql": tmp_path / "checks.sql"})
+
+    result = run(settings.model_copy(update={"databases": (doubtful,)}), an_instance)
+
+    assert set(failures_of(result)) == {"erp4_db_dump_restored"}
+    assert checks_of(result)["stored"] is True
+    assert len(sets_in_any(settings)) == 1
+
+
+def test_a_damaged_set_is_told_by_the_check_and_the_others_are_copied(
+    settings: Settings, an_instance: dg.DagsterInstance
+) -> None:
+    good, bad = capture(settings).manifest, capture(settings).manifest
+    (path,) = settings.backup_dir.rglob(f"{bad.id}.sql")
+    flip_a_bit(path)
+
+    result = run(settings, an_instance, job="copy_alone")
+
+    assert not result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.partition == f"{TODAY}"
+    assert "1 of 2 sets are not in" in str(check.description)
+    assert bad.id in str(check.description)
+    assert sets_in_any(settings) == {good.id}
+    assert an_instance.get_materialized_partitions(KEY) == set()
+
+
+def test_a_slot_without_a_set_fails_with_the_explanation(settings: Settings, an_instance: dg.DagsterInstance) -> None:
+    yesterday = TODAY - timedelta(days=1)
+
+    result = run(settings, an_instance, yesterday, job="copy_alone")
+
+    assert not result.success
+    assert f"the slot {yesterday} of erp4 has no set to copy" in failures_of(result)["erp4_folder_copy"]
+    assert not [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
+
+
+def test_filling_past_slots_copies_exactly_what_is_missing_once(
+    settings: Settings, an_instance: dg.DagsterInstance
+) -> None:
+    days = [TODAY - timedelta(days=back) for back in (3, 2, 1)]
+    taken = [capture(settings, slot=f"{day}").manifest for day in days]
+    assert run(settings, an_instance, days[1], job="copy_alone").success
+
+    counts = [copied_count(run(settings, an_instance, day, job="copy_alone")) for day in days]
+
+    assert counts == [1, 0, 1]
+    assert sets_in_any(settings) == {one.id for one in taken}
+    assert an_instance.get_materialized_partitions(KEY) == {f"{day}" for day in days}
+    assert [len(one.copies) for one in listed(settings)] == [1, 1, 1]
+    assert len(list(settings.backup_dir.rglob("*.copy.*"))) == 3
+
+
+def copied_count(result: dg.ExecuteInProcessResult) -> object:
+    assert result.success, failures_of(result)
+    (event,) = result.asset_materializations_for_node("erp4_folder_copy")
+    return event.metadata["copied_count"].value
+
+
+def test_the_weekly_set_of_the_important_tables_is_copied_by_its_own_job(
+    settings: Settings, an_instance: dg.DagsterInstance
+) -> None:
+    (database,) = settings.databases
+    weekly = database.model_copy(update={"important_tables": ("invoices",)})
+    settings = settings.model_copy(update={"databases": (weekly,)})
+    sunday = TODAY - timedelta(days=TODAY.isoweekday() % 7)
+
+    result = run(settings, an_instance, sunday, job="erp4_important_tables_job")
+
+    assert result.success, failures_of(result)
+    assert checks_of(result)["stored"]
+    (one,) = listed(settings)
+    assert (one.manifest.kind, sets_in_any(settings)) == ("important_tables", {one.id})
