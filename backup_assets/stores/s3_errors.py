@@ -16,6 +16,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProxyConnectionError,
@@ -115,6 +116,7 @@ _PERMISSIONS = {
 #: What can happen to a connection while an answer is read.
 BROKEN_CONNECTION = (
     HTTPClientError,
+    IncompleteReadError,
     ConnectionClosedError,
     ReadTimeoutError,
     ResponseStreamingError,

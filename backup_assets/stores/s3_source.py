@@ -147,14 +147,15 @@ class Parts:
             yield part
         self.count += len(self._take(self.count, 1))
 
-    def part_checksum(self, number: int, size: int) -> str:
-        """Return the SHA-256, as S3 writes it, of one part of a source that can be read again."""
+    def digests(self, number: int, size: int) -> tuple[str, str]:
+        """Return the SHA-256 as S3 writes it, and the MD5, of one part of a source that can be read again."""
         body = self._body((number - 1) * self._part_bytes, size)
-        digest = hashlib.sha256()
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         with self._explained():
             while chunk := body.read(CHUNK_BYTES):
-                digest.update(chunk)
-        return base64.b64encode(digest.digest()).decode()
+                sha256.update(chunk)
+                md5.update(chunk)
+        return base64.b64encode(sha256.digest()).decode(), md5.hexdigest()
 
     def require_announced(self, key: str, *, sha256: str, size: int) -> None:
         """Raise TransferDamaged unless the source, read to its end, was what the sender announced."""

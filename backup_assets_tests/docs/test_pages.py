@@ -12,6 +12,8 @@ from packaging.utils import canonicalize_name
 
 from backup_assets.capture.assets import QUICK_CHECKS, capture_specs
 from backup_assets.cli.arguments import parser
+from backup_assets.doctor_stores import WITHOUT_EFFECT
+from backup_assets.offsite.assets import ASSETS, CHECK
 from backup_assets.settings import load_settings
 from backup_assets.settings_docs import settings_page
 from backup_assets.settings_env import VARIABLES
@@ -81,8 +83,9 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert {"demo", "dev", "test"} <= named <= targets
 
 
-def test_every_command_of_the_readme_is_one_that_the_program_takes() -> None:
-    commands = [line.partition(COMMAND)[2] for line in shell_lines(README) if COMMAND in line]
+@pytest.mark.parametrize("page", [README, DOCS / "off-site.md"], ids=lambda page: page.name)
+def test_every_command_of_a_page_is_one_that_the_program_takes(page: Path) -> None:
+    commands = [line.partition(COMMAND)[2] for line in shell_lines(page) if COMMAND in line]
     assert len(commands) > 5
     for command in commands:
         parser().parse_args(shlex.split(command))
@@ -118,9 +121,23 @@ def test_the_yaml_of_the_readme_can_be_used_as_it_is(tmp_path: Path) -> None:
     assert settings.databases[0].schedule.every == "6h"
 
 
+def test_the_stores_of_the_off_site_page_can_be_used_as_they_are(tmp_path: Path) -> None:
+    page = DOCS / "off-site.md"
+    (example,) = [block.body for block in blocks_of(page) if block.language == "yaml"]
+    (tmp_path / "backup.yaml").write_text(example)
+    assert [(store.name, store.kind) for store in load_settings({}, tmp_path).stores] == [
+        ("usb", "folder"),
+        ("tokyo", "s3"),
+    ]
+    lines = [line for line in shell_lines(page) if line.startswith("export ")]
+    words = [word for line in lines for word in shlex.split(line)[1:]]
+    stores = load_settings(dict(word.split("=", 1) for word in words), tmp_path / "elsewhere").stores
+    assert [store.name for store in stores] == ["folder", "s3"]
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_that_a_page_names_exists(page: Path) -> None:
-    known = {variable.name for variable in VARIABLES} | OTHER_VARIABLES
+    known = {variable.name for variable in VARIABLES} | OTHER_VARIABLES | {*WITHOUT_EFFECT}
     named = set(re.findall(r"(?<![\w.$/])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b", quoted_in(page)))
     assert named <= known, f"{page.name} names {sorted(named - known)}"
 
@@ -128,7 +145,8 @@ def test_every_variable_that_a_page_names_exists(page: Path) -> None:
 def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
     demo = load_settings({}, Path("/nonexistent"))
     assets = {spec.key.path[-1] for spec in capture_specs(demo.databases[0])}
-    known = OTHER_WORDS | assets | set(QUICK_CHECKS) | set(re.findall(r"`([a-z_]+)`", settings_page()))
+    known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, *ASSETS.values()}
+    known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page()))
     for page in pages():
         if page.name != "settings.md":
             words = set(re.findall(r"(?<![\w./<{*-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w./>*])", quoted_in(page)))

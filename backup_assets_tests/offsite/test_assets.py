@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._daemon import get_default_daemon_logger
+from dagster._daemon.backfill import execute_backfill_iteration
 
 from backup_assets.definitions import build_definitions
 from backup_assets.offsite.assets import copy_asset_keys
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
+from backup_assets_tests.cli.conftest import variables_of
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
 from backup_assets_tests.sources import Source, capture, listed
 
@@ -224,3 +232,88 @@ def test_the_weekly_set_of_the_important_tables_is_copied_by_its_own_job(
     assert checks_of(result)["stored"]
     (one,) = listed(settings)
     assert (one.manifest.kind, sets_in_any(settings)) == ("important_tables", {one.id})
+
+
+#: As backup_assets/definitions.py, read anew: this process has loaded that module with other settings.
+LOCATION = """
+from datetime import UTC, datetime
+from backup_assets.definitions import build_definitions
+from backup_assets.settings import load_settings
+defs = build_definitions(load_settings(), datetime.now(UTC))
+"""
+
+
+@pytest.mark.slow
+def test_a_backfill_by_dagsters_own_machinery_copies_exactly_what_is_missing_once(
+    settings: Settings, a_database: Source, usb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [TODAY - timedelta(days=back) for back in (3, 2, 1)]
+    taken = [capture(settings, slot=f"{day}").manifest for day in days]
+    for name, value in {
+        **variables_of(a_database),
+        "FOLDER_COPY_DIR": str(usb),
+        "BACKUP_TIMEZONE": "UTC",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    location = tmp_path / "location.py"
+    location.write_text(LOCATION)
+    settings = settings.model_copy(update={"stores": (folder_store(usb, "folder"),)})  # as the variables name it
+    with backfilling_instance() as instance:
+        assert run(settings, instance, days[1], job="copy_alone").success
+
+        backfill(instance, location, [f"{day}" for day in days])
+        backfill(instance, location, [f"{day}" for day in days])
+
+        runs = instance.get_runs()
+        assert len(runs) == 7
+        assert all(one.is_success for one in runs)
+        partitions = [one.tags["dagster/partition"] for one in runs]
+        assert sorted(partitions) == sorted([f"{days[1]}", *[f"{day}" for day in days] * 2])
+        assert instance.get_materialized_partitions(KEY) == {f"{day}" for day in days}
+    assert sets_in_any(settings) == {one.id for one in taken}
+    assert len(list(settings.backup_dir.rglob("*.copy.*"))) == 3
+
+
+@contextmanager
+def backfilling_instance() -> Iterator[dg.DagsterInstance]:
+    """An instance whose runs are carried out in this process as soon as a backfill asks for them."""
+    overrides = {
+        "run_launcher": {
+            "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+            "class": "SyncInMemoryRunLauncher",
+        },
+        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+    }
+    with dg.instance_for_test(overrides=overrides) as instance:
+        yield instance
+
+
+def backfill(instance: dg.DagsterInstance, location: Path, slots: list[str]) -> None:
+    """Ask for the copy of slots, as the UI does, and let the backfill daemon work until it is done."""
+    target = PythonFileTarget(str(location), attribute=None, working_directory=None, location_name="backup_assets")
+    with create_test_daemon_workspace_context(target, instance) as context:
+        graph = context.create_request_context().asset_graph
+        asked = PartitionBackfill.from_asset_partitions(
+            backfill_id=uuid.uuid4().hex[:8],
+            asset_graph=graph,
+            partition_names=slots,
+            asset_selection=[KEY],
+            backfill_timestamp=datetime.now(UTC).timestamp(),
+            tags={},
+            dynamic_partitions_store=instance,
+            all_partitions=False,
+            title=None,
+            description=None,
+            run_config=None,
+        )
+        instance.add_backfill(asked)
+        found = asked
+        for _ in range(20):
+            errors = list(execute_backfill_iteration(context, get_default_daemon_logger("backfill")))
+            assert not any(errors)
+            found = instance.get_backfill(asked.backfill_id)
+            assert found is not None
+            if found.status != BulkActionStatus.REQUESTED:
+                break
+        assert found.status == BulkActionStatus.COMPLETED_SUCCESS

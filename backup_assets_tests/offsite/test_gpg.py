@@ -241,6 +241,16 @@ def test_a_flipped_bit_in_the_name_of_a_key_is_noticed(host: GpgCipher, sealed: 
         host.verify_message(flipped(sealed, tmp_path / "flipped", offset))
 
 
+def test_a_second_session_key_for_the_same_key_is_noticed(host: GpgCipher, sealed: Path, tmp_path: Path):
+    content = sealed.read_bytes()
+    (tmp_path / "twice").write_bytes(content[:96] + content)  # Lena's packet has 96 bytes
+
+    with pytest.raises(WrongRecipients, match="exactly the wanted keys") as caught:
+        host.verify_message(tmp_path / "twice")
+
+    assert caught.value.why == "more than once to the same key"
+
+
 def test_a_message_too_short_for_its_content_is_noticed(host: GpgCipher, sealed: Path, plain: Path):
     with pytest.raises(DamagedMessage, match="is damaged"):
         host.verify_message(sealed, size_plain=plain.stat().st_size + 3000)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import pytest
 
-from backup_assets.errors import CheckFailed
+from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import sha256_of
 from backup_assets.local import local_store, place_of
 from backup_assets.restore.fetch import FetchedSet, fetch_set, needed_artifacts
@@ -132,3 +132,15 @@ def test_a_set_needs_its_own_files_and_the_archive_of_its_full_set(an_erp: Erp, 
     assert {artifact.role for owner, artifact in needed if owner == second.id} == {
         "dump", "globals", "archive", "index",
     }  # fmt: skip
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(
+    an_erp: Erp, two_sets: tuple[Manifest, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # A margin that no disk has: to fill a real one would disturb everybody else on it.
+    monkeypatch.setattr("backup_assets.capture.preflight._MARGIN_BYTES", 1 << 60)
+
+    with pytest.raises(EnvironmentFault, match="not enough free disk for the files of the set"):
+        fetched(an_erp, two_sets[0], tmp_path / "work", FarStore(local_store(an_erp.settings)))
+
+    assert list((tmp_path / "work").iterdir()) == []

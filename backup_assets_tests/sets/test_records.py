@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from backup_assets.errors import CheckFailed
 from backup_assets.sets.place import record_kind_of
 from backup_assets.sets.records import (
+    CopiedArtifact,
+    CopyRecord,
     HoldRecord,
     Problem,
     Record,
@@ -36,6 +38,15 @@ RECORDS: list[Record] = [
         stages={"database": 1.5},
         passed=True,
         kept_old_database="erp4_before",
+        tool_version="0.1.0",
+    ),
+    CopyRecord(
+        set_id=ID,
+        store="usb",
+        copied_at=NOW,
+        bytes=10,
+        seconds=0.5,
+        artifacts=(CopiedArtifact(name=f"db/{ID}.dump", size_bytes=10, sha256="0" * 64),),
         tool_version="0.1.0",
     ),
 ]

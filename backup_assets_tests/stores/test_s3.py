@@ -18,6 +18,7 @@ from backup_assets.stores.contract import ConflictingObject, Store, TransferDama
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired
 from backup_assets.stores.s3_location import MIB, ObjectLock, S3Location
+from backup_assets.stores.s3_source import PartBody
 from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_set, sha256
 from backup_assets_tests.stores.conformance import KEY, StoreConformance, content_of, keys, noise
 from backup_assets_tests.stores.faulty import Fault, FaultyStore
@@ -191,10 +192,10 @@ def test_the_server_itself_refuses_what_was_damaged_on_the_way(objects: ObjectSe
     store = a_store(objects, bucket)
 
     def damage(request: Any, **_: Any) -> None:
-        if request.body is not None and hasattr(request.body, "sending"):
-            request.body = request.body.read()[:-1] + b"?"
+        if isinstance(request.data, PartBody):
+            request.data = request.data.read()[:-1] + b"?"
 
-    store._client.meta.events.register("before-sign.s3", damage)
+    store._client.meta.events.register_first("before-sign.s3", damage)
     try:
         for content in (b"content", noise(6 * MIB)):
             with pytest.raises(TransferDamaged, match="damaged on its way"):
