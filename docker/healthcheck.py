@@ -20,16 +20,18 @@ TIMEOUT_SECONDS = 8.0
 def served_address(command: list[str]) -> tuple[str, int] | None:
     """Return where `dev` in this argument list listens, as seen from inside; None for any other command."""
     names = [Path(argument).name for argument in command]
-    starts = [index for index, (name, then) in enumerate(zip(names, command[1:], strict=False))
-              if name in PROGRAMS and then == "dev"]  # fmt: skip
-    if not starts:
+    following = [
+        command[index + 2 :]
+        for index, name in enumerate(names)
+        if name in PROGRAMS and command[index + 1 : index + 2] == ["dev"]
+    ]
+    if not following:
         return None
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
-    options, _ = parser.parse_known_args(command[starts[0] + 2 :])
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104 - compared, not bound
-    return host, options.port
+    options, _ = parser.parse_known_args(following[0])
+    return options.host, options.port  # Linux takes 0.0.0.0 and :: for itself here
 
 
 def main(main_process: Path) -> int | str:

@@ -328,12 +328,6 @@ def _aware(moment: datetime | None) -> datetime | None:
     return moment
 
 
-def _time_in(set_id: str) -> datetime:
-    from backup_assets.sets.backup_id import BackupId
-
-    return BackupId.parse(set_id).taken_at
-
-
 def _all_needs(manifest: Manifest, manifests: dict[str, Manifest]) -> set[str]:
     """Return the ids of all sets that ``manifest`` needs, directly or through another, present or not."""
     needed: set[str] = set()
