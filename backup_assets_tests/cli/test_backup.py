@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
+from backup_assets.capture.assets import pool_of
 from backup_assets.instance import dagster_instance
+from backup_assets.settings import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.sources import Source, listed
 
@@ -114,3 +116,16 @@ def test_no_command_writes_a_password(command: Command, a_configured_database: S
     assert [ended.status for ended in written] == [0, 0, 0, 0, 2, 0, 0, 0]
     secret = a_configured_database.cluster.password
     assert not [ended for ended in written if secret in ended.out + ended.err]
+
+
+@pytest.mark.timeout(120)
+def test_a_slot_of_the_pool_that_a_dead_run_has_left_taken_does_not_stop_a_backup(
+    command: Command, a_configured_database: Source
+) -> None:
+    pool = pool_of(load_settings().databases[0])
+    instance = dagster_instance()  # kept: its storage knows it by a weak reference
+    storage = instance.event_log_storage
+    storage.initialize_concurrency_limit_to_default(pool)
+    assert storage.claim_concurrency_slot(pool, "a run that was killed", "its step").is_claimed
+
+    assert command("backup", "--no-verify").status == 0

@@ -34,8 +34,8 @@ def prose_of(path: Path) -> str:
 
 
 def pages() -> list[Path]:
-    """Return every page: the README and everything below docs."""
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    """Return every page: the README, the one of the image, and everything below docs."""
+    return [ROOT / "README.md", ROOT / "docker" / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def links_of(path: Path) -> list[str]:

@@ -25,7 +25,7 @@ COMMAND = ".venv/bin/backup-assets"
 OTHER_VARIABLES = {"RESTORE_CONFIRM", "ERP4_PASSWORD", "FULL_ID"}
 #: What PostgreSQL's, GNU's and other stock programs take.
 STOCK_OPTIONS = {
-    "--clean", "--create", "--dbname", "--globals-only", "--if-exists", "--list", "--no-owner", "--no-privileges",
+    "--build-arg", "--env-file", "--clean", "--create", "--dbname", "--globals-only", "--if-exists", "--list", "--no-owner", "--no-privileges",
     "--no-recursion", "--no-tablespaces", "--snapshot",
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
