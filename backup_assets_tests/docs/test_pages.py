@@ -23,10 +23,10 @@ README = ROOT / "README.md"
 COMMAND = ".venv/bin/backup-assets"
 #: Variables that are no settings: a confirmation, libpq's, and names of an example.
 OTHER_VARIABLES = {"RESTORE_CONFIRM", "ERP4_PASSWORD", "FULL_ID"}
-#: What PostgreSQL's, GNU's and other stock programs take.
+#: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
-    "--build-arg", "--env-file", "--clean", "--create", "--dbname", "--globals-only", "--if-exists", "--list", "--no-owner", "--no-privileges",
-    "--no-recursion", "--no-tablespaces", "--snapshot",
+    "--build-arg", "--clean", "--create", "--dbname", "--env-file", "--globals-only", "--if-exists", "--list",
+    "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--snapshot",
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
