@@ -53,6 +53,11 @@ def _tar_zstd(source: Path, archive: Path) -> None:
         pass
 
 
+def _restic(work: Path, *arguments: str) -> None:
+    repository = {"RESTIC_REPOSITORY": str(work / "restic"), "RESTIC_PASSWORD": "bench"}
+    process.run(["restic", "--quiet", "--no-cache", *arguments], timeout=600, env=repository)
+
+
 def run(scale: float) -> dict[str, float]:
     """Return seconds by stage, ratios to `tar | zstd`, and the peak memory in MB."""
     count, total = int(FILES * scale), int(BYTES * scale)
@@ -71,12 +76,17 @@ def run(scale: float) -> dict[str, float]:
         )
         figures["tar_zstd_again"] = _timed(lambda: _tar_zstd(source, work / "stock.tar.zst"))
         (work / "stock.tar.zst").unlink()
+        if shutil.which("restic"):
+            _restic(work, "init")
+            figures["restic_first"] = _timed(lambda: _restic(work, "backup", str(source)))
         for path in sorted(source.rglob("*.pdf"))[::100]:
             path.write_bytes(path.read_bytes()[::-1])
         other, other_index = work / "diff.tar.zst", work / "diff.index"
         figures["differential"] = _timed(
             lambda: archive_differential(source, index, other, other_index, set_id="diff", full_set="full")
         )
+        if shutil.which("restic"):
+            figures["restic_second"] = _timed(lambda: _restic(work, "backup", str(source)))
         figures["check_full"] = _timed(lambda: check_archive(index, full))
         names = [f"{number % 100:02d}/{number:06d}.pdf" for number in range(count)]
         figures["rows_and_files"] = _timed(lambda: check_rows_and_files(names, index, work))
