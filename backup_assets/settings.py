@@ -19,6 +19,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 QualifiedTable = Annotated[str, Field(min_length=1)]
 CONFIG_FILE_NAME = "backup.yaml"
 DEMO_HOME = Path("var/demo")
+#: Objectives by tier, in hours, as the users' own policy states them.
+RPO_HOURS = {"ordinary": 24.0, "important": 6.0}
+RTO_HOURS = {"ordinary": 4.0, "important": 2.0}
 
 
 class Model(BaseModel):
@@ -146,6 +149,63 @@ class VerificationSettings(Model):
     timeout_hours: float = Field(default=12.0, gt=0, description="A trial restore that takes longer is ended.")
 
 
+class SecretsSettings(Model):
+    """Environment settings and secrets that are captured with every set: never without encryption."""
+
+    files: tuple[Path, ...] = Field(default=(), description="Files such as `.env`, each stored under its base name.")
+    secrets_manager: tuple[str, ...] = Field(default=(), description="Names or ARNs of secrets in AWS Secrets Manager.")
+    ssm_parameters: tuple[str, ...] = Field(
+        default=(), description="Names of parameters in the AWS Systems Manager parameter store."
+    )
+    region: str = Field(default="ap-northeast-1", description="Region of the secrets and parameters.")
+    profile: str | None = Field(
+        default=None, description="AWS profile that may read them; left out: boto3's own order."
+    )
+    endpoint_url: str | None = Field(default=None, description="Address of a service other than AWS.")
+
+
+class ObjectivesSettings(Model):
+    """What was promised: how much may be lost, and how long a restore may take."""
+
+    rpo_hours: float | None = Field(
+        default=None, gt=0, description="Recovery point objective; left out: 24 for `ordinary`, 6 for `important`."
+    )
+    rto_hours: float | None = Field(
+        default=None, gt=0, description="Recovery time objective; left out: 4 for `ordinary`, 2 for `important`."
+    )
+
+
+class HttpCheck(Model):
+    """One request to the application that runs on the restored database."""
+
+    url: str = Field(description="Address, such as `http://127.0.0.1:8080/health`.")
+    status: int = Field(default=200, ge=100, le=599, description="Status that the answer must have.")
+    contains: str | None = Field(default=None, description="Text that the answer must contain.")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="How long the check is tried again before it fails.")
+
+
+class DrillSettings(Model):
+    """The monthly rehearsal: the newest set from off-site, restored into a separate environment and tried."""
+
+    store: Name | None = Field(default=None, description="Store that the set is fetched from; left out: the farthest.")
+    server: ServerSettings | None = Field(
+        default=None, description="Server restored on, never the source. Left out: a throw-away local cluster."
+    )
+    start_command: tuple[str, ...] = Field(
+        default=(),
+        description="Program with its arguments that runs the application on the restored database while it is "
+        "checked. It finds PGHOST, PGPORT, PGUSER, PGDATABASE and BACKUP_DRILL_ATTACHMENTS in its environment.",
+    )
+    http_checks: tuple[HttpCheck, ...] = Field(default=(), description="Requests that must be answered as expected.")
+    command: tuple[str, ...] = Field(
+        default=(), description="Program with its arguments that must end with status 0; same environment."
+    )
+    day_of_month: int = Field(default=1, ge=1, le=28, description="Day of the month that the drill is due.")
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+        default="05:00", description="Local time of the drill, in the zone of the schedule."
+    )
+
+
 class DatabaseSettings(Model):
     """One database that is backed up; ``name`` is the key prefix of its assets and of its stored sets."""
 
@@ -170,9 +230,24 @@ class DatabaseSettings(Model):
     verification: VerificationSettings = Field(
         default=VerificationSettings(), description="How sets are proven by a trial restore."
     )
+    secrets: SecretsSettings | None = Field(
+        default=None, description="Environment settings captured with every set, encrypted; left out: none."
+    )
+    objectives: ObjectivesSettings = Field(default=ObjectivesSettings(), description="What was promised.")
+    drill: DrillSettings = Field(default=DrillSettings(), description="The monthly rehearsal of a restore.")
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
         default=None, description="First part of the path in every store; left out: the name."
     )
+
+    @property
+    def rpo_hours(self) -> float:
+        """Hours of work that may be lost."""
+        return self.objectives.rpo_hours or RPO_HOURS[self.tier]
+
+    @property
+    def rto_hours(self) -> float:
+        """Hours that a restore may take."""
+        return self.objectives.rto_hours or RTO_HOURS[self.tier]
 
     @property
     def store_prefix(self) -> str:
@@ -180,12 +255,25 @@ class DatabaseSettings(Model):
         return self.prefix or self.name
 
 
+class ObjectLockSettings(Model):
+    """How long nobody may delete an object, by the class of its set; the bucket must have Object Lock."""
+
+    mode: Literal["GOVERNANCE", "COMPLIANCE"] = Field(
+        default="GOVERNANCE",
+        description="`GOVERNANCE`: a special permission lifts the lock; `COMPLIANCE`: nobody can, not even the owner.",
+    )
+    daily_days: int = Field(default=14, ge=1, description="Days of a daily set.")
+    weekly_days: int = Field(default=56, ge=1, description="Days of the first set of a week.")
+    monthly_days: int = Field(default=365, ge=1, description="Days of the first set of a month.")
+
+
 class StoreSettings(Model):
-    """A further store, to which every set is copied: a folder on other media, or a bucket."""
+    """A further store, to which every set is copied: a folder on other media, a bucket, or another host."""
 
     name: Name
-    kind: Literal["folder", "s3"] = Field(
-        description="`folder`: another disk or a synced directory; `s3`: S3, or a service that speaks like it."
+    kind: Literal["folder", "s3", "ssh"] = Field(
+        description="`folder`: another disk or a synced directory; `s3`: S3, or a service that speaks like it; `ssh`: "
+        "another host, by rsync over SSH."
     )
     directory: Path | None = Field(
         default=None, description="Of a folder, required: it must exist and is never created."
@@ -216,8 +304,16 @@ class StoreSettings(Model):
         default=False,
         description="Of s3: tag each object with its SHA-256, for a role that may write and not read under KMS.",
     )
-    bandwidth_limit_mb: float | None = Field(
-        default=None, gt=0, description="Of s3: most megabytes a second that are uploaded; left out: no limit."
+    retention_tags: bool = Field(
+        default=False,
+        description="Of s3: tag each object with the class of its set (`retention` = `daily`, `weekly`, `monthly`), "
+        "for lifecycle rules; the role needs s3:PutObjectTagging.",
+    )
+    object_lock: ObjectLockSettings | None = Field(
+        default=None, description="Of s3: how long nobody may delete an object; left out: the bucket's own default."
+    )
+    part_size_mb: int | None = Field(
+        default=None, ge=5, le=5120, description="Of s3: size of the parts of an upload; left out: planned by size."
     )
     max_parts: int = Field(
         default=10_000, ge=1, le=10_000, description="Of s3: parts that the service allows for one object."
@@ -228,6 +324,55 @@ class StoreSettings(Model):
     read_profile: str | None = Field(
         default=None, description="Of s3: AWS profile whose role lists and restores; left out: that of `profile`."
     )
+    copied_from: Name | None = Field(
+        default=None,
+        description="Of s3: the store of kind s3 that the copies are taken from, such as one in another region; left "
+        "out: from this machine.",
+    )
+    host: str | None = Field(default=None, description="Of ssh, required: host name or address.")
+    port: int = Field(default=22, ge=1, le=65535, description="Of ssh: port of the SSH server.")
+    user: str | None = Field(default=None, description="Of ssh: user there; left out: as ssh's configuration says.")
+    remote_dir: str | None = Field(
+        default=None, description="Of ssh, required: absolute directory there; it must exist and is never created."
+    )
+    ssh_key: Path | None = Field(
+        default=None, description="Of ssh: private key file; left out: as ssh's configuration or agent says."
+    )
+    known_hosts: Path | None = Field(
+        default=None, description="Of ssh: file with the host's key; left out: ssh's own. An unknown host is refused."
+    )
+    keep_days: int | None = Field(
+        default=None, ge=1, description="Of ssh: sets there are pruned after so many days; left out: never."
+    )
+    bandwidth_limit_mb: float | None = Field(
+        default=None, gt=0, description="Of s3 and ssh: most megabytes a second that are sent; left out: no limit."
+    )
+
+
+class EncryptionSettings(Model):
+    """To whom every set is encrypted before it leaves this host, and how a set is decrypted where that is allowed."""
+
+    cipher: Literal["gpg", "age"] = Field(default="gpg", description="`gpg` (OpenPGP) or `age`.")
+    recipients: tuple[str, ...] = Field(
+        default=(),
+        description="Public keys, each of which can read every set: full fingerprints (gpg) or `age1…`. None: nothing "
+        "is encrypted here, the other fields serve to restore.",
+    )
+    keep_plain: bool = Field(
+        default=False, description="Keep the local plain files after a set is verified and encrypted."
+    )
+    gpg_homedir: Path | None = Field(default=None, description="Keyring; left out: gpg's own.")
+    gpg_program: str = Field(default="gpg", description="Program.")
+    gpg_passphrase_file: Path | None = Field(
+        default=None, description="File with the passphrase of the private key; left out: gpg-agent asks."
+    )
+    age_identity_file: Path | None = Field(default=None, description="File with the private key, to restore.")
+    age_program: str = Field(default="age", description="Program.")
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether sets are encrypted here."""
+        return bool(self.recipients)
 
 
 class Settings(Model):
@@ -243,6 +388,9 @@ class Settings(Model):
     databases: tuple[DatabaseSettings, ...] = Field(min_length=1, description="The databases, by name.")
     stores: tuple[StoreSettings, ...] = Field(
         default=(), description="Further stores, by name, to which every set is copied; `local` is the first store."
+    )
+    encryption: EncryptionSettings = Field(
+        default=EncryptionSettings(), description="To whom sets are encrypted before they leave this host."
     )
     is_demo: Annotated[bool, OursAlone()] = Field(default=False, exclude=True)
 
@@ -310,6 +458,6 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         update={
             "env": common.env or demo.env,
             "client_bin_dir": common.client_bin_dir or demo.client_bin_dir,
-            "stores": settings_env.stores_from_variables(variables, base),
+            **settings_env.stores_and_encryption(variables, base),
         }
     )

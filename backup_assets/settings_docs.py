@@ -46,7 +46,7 @@ One place configures everything, looked for in this order:
 3. the embedded demo.
 
 A file and variables that both configure a database are refused, as is a variable that looks like a misspelling of one
-below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of the stores `s3` and `folder`)
+below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of stores and encryption)
 complete a file that is silent about them. An empty variable counts as unset. Every mistake is reported at once, in a
 file with its line.
 
@@ -60,8 +60,8 @@ An example is in [backup.example.yaml](backup.example.yaml), the JSON Schema for
 _VARIABLES_INTRODUCTION = """
 ## Environment variables
 
-For one database, whose name here is made from `BACKUP_PREFIX`, else from `DB_NAME`, and for a store `s3` and a store
-`folder`. Relative paths count from the current directory.
+For one database, whose name here is made from `BACKUP_PREFIX`, else from `DB_NAME`, and for the stores `s3`, `s3_copy`,
+`folder` and `remote`. Relative paths count from the current directory.
 
 | Variable | Sets | Meaning |
 |---|---|---|

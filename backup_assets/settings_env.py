@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backup_assets.errors import SettingsError
-from backup_assets.settings import Settings, StoreSettings
+from backup_assets.settings import Settings
 from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree, suggestion
 
 
@@ -32,6 +32,10 @@ def _file_columns(value: str) -> list[dict[str, str]]:
     return [dict(zip(("table", "column"), part.rpartition(".")[::2], strict=True)) for part in _list(value)]
 
 
+def _http_checks(value: str) -> list[dict[str, str]]:
+    return [{"url": url} for url in _list(value)]
+
+
 @dataclass(frozen=True)
 class Variable:
     """One environment variable; ``field`` is the path it sets: `databases.*.` begins what belongs to the database."""
@@ -49,9 +53,14 @@ class Variable:
 
     @property
     def of_store(self) -> str | None:
-        """The store, `s3` or `folder`, that it sets something of, or None."""
+        """The store (a key of `STORES`) that it sets something of, or None."""
         parts = self.field.split(".")
         return parts[1] if parts[0] == "stores" else None
+
+    @property
+    def of_encryption(self) -> bool:
+        """Whether it says to whom or how sets are encrypted."""
+        return self.field.startswith("encryption.")
 
 
 VARIABLES = (
@@ -109,6 +118,47 @@ VARIABLES = (
     Variable("SCRATCH_PORT", "databases.*.verification.scratch.port", "Its TCP port."),
     Variable("SCRATCH_USER", "databases.*.verification.scratch.user", "A superuser there."),
     Variable("SCRATCH_PASSWORD", "databases.*.verification.scratch.password", "Its password.", secret=True),
+    Variable(
+        "SECRET_FILES",
+        "databases.*.secrets.files",
+        "Files such as `.env` to capture, encrypted; commas between.",
+        _list,
+    ),
+    Variable(
+        "SECRETS_MANAGER_NAMES",
+        "databases.*.secrets.secrets_manager",
+        "Secrets of AWS Secrets Manager to capture, encrypted; commas between.",
+        _list,
+    ),
+    Variable(
+        "SSM_PARAMETER_NAMES",
+        "databases.*.secrets.ssm_parameters",
+        "Parameters of AWS Systems Manager to capture, encrypted; commas between.",
+        _list,
+    ),
+    Variable("RPO_HOURS", "databases.*.objectives.rpo_hours", "Recovery point objective; by tier unless set."),
+    Variable("RTO_HOURS", "databases.*.objectives.rto_hours", "Recovery time objective; by tier unless set."),
+    Variable("DRILL_STORE", "databases.*.drill.store", "Store that the drill fetches from; the farthest unless set."),
+    Variable(
+        "DRILL_HTTP_URL",
+        "databases.*.drill.http_checks",
+        "Addresses, such as that of `/health`, that must answer 200 in a drill; commas between.",
+        _http_checks,
+    ),
+    Variable(
+        "GPG_RECIPIENT", "encryption.recipients", "Full fingerprints of the keys to encrypt to; commas between.", _list
+    ),
+    Variable("GPG_HOMEDIR", "encryption.gpg_homedir", "Keyring; gpg's own unless set."),
+    Variable("GPG_PROGRAM", "encryption.gpg_program", "The gpg program."),
+    Variable("GPG_PASSPHRASE_FILE", "encryption.gpg_passphrase_file", "File with the private key's passphrase."),
+    Variable(
+        "AGE_RECIPIENT", "encryption.recipients", "`age1…` keys to encrypt to, instead of gpg; commas between.", _list
+    ),
+    Variable("AGE_IDENTITY_FILE", "encryption.age_identity_file", "File with the private key, to restore."),
+    Variable("AGE_PROGRAM", "encryption.age_program", "The age program."),
+    Variable(
+        "KEEP_PLAIN", "encryption.keep_plain", "`true`: local plain files stay after a set was encrypted.", _boolean
+    ),
     Variable("FOLDER_COPY_DIR", "stores.folder.directory", "Folder on other media to which every set is copied."),
     Variable(
         "FOLDER_COPY_MUST_BE_MOUNT",
@@ -123,13 +173,38 @@ VARIABLES = (
     Variable("S3_ADDRESSING_STYLE", "stores.s3.addressing_style", "`auto`, `path` or `virtual`."),
     Variable("SSE_KMS_KEY_ID", "stores.s3.sse_kms_key_id", "KMS key that every object must be encrypted with."),
     Variable("SSE_S3", "stores.s3.sse_s3", "`AES256`: encryption with keys of the service, in place of a KMS key."),
+    Variable("S3_COPY_BUCKET", "stores.s3_copy.bucket", "Second bucket, copied to from the first."),
+    Variable("S3_COPY_PREFIX", "stores.s3_copy.prefix", "Put before every key in the second bucket."),
+    Variable("S3_COPY_REGION", "stores.s3_copy.region", "Its region; `ap-northeast-3` unless set."),
+    Variable("S3_COPY_ENDPOINT_URL", "stores.s3_copy.endpoint_url", "Address of its service, where that is not AWS."),
+    Variable("S3_COPY_ADDRESSING_STYLE", "stores.s3_copy.addressing_style", "`auto`, `path` or `virtual`."),
+    Variable("S3_COPY_KMS_KEY_ID", "stores.s3_copy.sse_kms_key_id", "KMS key of the second region."),
+    Variable("S3_COPY_SSE_S3", "stores.s3_copy.sse_s3", "`AES256`, in place of a KMS key there."),
+    Variable("S3_COPY_PROFILE", "stores.s3_copy.profile", "AWS profile for the second bucket, as of another account."),
+    Variable("REMOTE_HOST", "stores.remote.host", "Another host, to which every set is copied by rsync over SSH."),
+    Variable("REMOTE_DIR", "stores.remote.remote_dir", "Directory there; required with REMOTE_HOST."),
+    Variable("REMOTE_PORT", "stores.remote.port", "Port of its SSH server; 22 unless set."),
+    Variable("REMOTE_USER", "stores.remote.user", "User there; as ssh's configuration says unless set."),
+    Variable("REMOTE_SSH_KEY", "stores.remote.ssh_key", "Private key file; as ssh's configuration says unless set."),
+    Variable("REMOTE_KNOWN_HOSTS", "stores.remote.known_hosts", "File with the host's key; ssh's own unless set."),
+    Variable(
+        "REMOTE_KEEP_DAYS", "stores.remote.keep_days", "Sets there are pruned after so many days; never unless set."
+    ),
     Variable("BACKUP_DEMO_HOME", "", "Home of the embedded demo; `var/demo` unless set."),
 )
+#: The stores that variables can describe, with what their names already say.
+STORES: dict[str, dict[str, object]] = {
+    "s3": {"kind": "s3"},
+    "s3_copy": {"kind": "s3", "copied_from": "s3", "region": "ap-northeast-3"},
+    "folder": {"kind": "folder"},
+    "remote": {"kind": "ssh"},
+}
 BY_NAME = {variable.name: variable for variable in VARIABLES}
 #: Names of ours that choose what a single command works on; they set nothing here and are no misspellings.
 COMMAND_VARIABLES = ("BACKUP_FILE", "BACKUP_GLOBALS_FILE", "BACKUP_ASSETS_FILE")
 #: Top-level fields and their variables; these also complete a file that is silent about them.
-COMMON_FIELDS = {v.field: v.name for v in VARIABLES if v.field and not v.of_database and not v.of_store}
+COMMON_FIELDS = {v.field: v.name for v in VARIABLES if v.field and "." not in v.field}
+_CIPHERS = {"GPG_RECIPIENT": "gpg", "AGE_RECIPIENT": "age"}
 _NAMING = ("DB_NAME", "DB_HOST", "DB_CONTAINER")
 _REMEDY = "correct the variables; docs/settings.md describes each"
 
@@ -182,7 +257,7 @@ def store_tree(environment: Mapping[str, str]) -> dict[str, dict[str, object]]:
     tree: dict[str, dict[str, object]] = {}
     for variable in VARIABLES:
         if variable.of_store is not None and variable.name in given:
-            store = tree.setdefault(variable.of_store, {"kind": variable.of_store})
+            store = tree.setdefault(variable.of_store, dict(STORES[variable.of_store]))
             store[variable.field.rpartition(".")[2]] = variable.convert(given[variable.name])
     return tree
 
@@ -192,17 +267,39 @@ def store_variables(given: Mapping[str, str]) -> list[str]:
     return [name for name in given if BY_NAME[name].of_store is not None]
 
 
-def stores_from_variables(environment: Mapping[str, str], directory: Path) -> tuple[StoreSettings, ...]:
-    """Return the stores that variables describe beside the demo; raises SettingsError naming what is wrong."""
-    tree = {"databases": {"demo": {}}, "stores": store_tree(environment)}
+def encryption_tree(environment: Mapping[str, str]) -> dict[str, object]:
+    """Return what variables say about encryption, in the shape of the field `encryption` of backup.yaml."""
     given = values_set(environment)
+    tree: dict[str, object] = {}
+    for variable in VARIABLES:
+        if variable.of_encryption and variable.name in given:
+            field, value = variable.field.rpartition(".")[2], variable.convert(given[variable.name])
+            tree |= {field: value} | ({"cipher": _CIPHERS[variable.name]} if variable.name in _CIPHERS else {})
+    return tree
+
+
+def encryption_variables(given: Mapping[str, str]) -> list[str]:
+    """Return the variables among ``given`` that say something about encryption."""
+    return [name for name in given if BY_NAME[name].of_encryption]
+
+
+def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> dict[str, object]:
+    """Return what variables say beside the demo, as fields of Settings; raises SettingsError naming what is wrong."""
+    given = values_set(environment)
+    if wrong := _combinations(given | {"DB_NAME": "demo"}):
+        raise _mistakes([f"{name}: {text}" for name, text in wrong])
+    tree = {
+        "databases": {"demo": {}},
+        "stores": store_tree(environment),
+        "encryption": encryption_tree(environment),
+    }
     tree |= {"backup_dir": given["BACKUP_DIR"]} if "BACKUP_DIR" in given else {}
     outcome = settings_from_tree(tree, directory, environment)
     if outcome.problems:
         raise _mistakes([f"{_where(problem, 'demo')}: {problem.text}" for problem in outcome.problems])
     if outcome.settings is None:
         raise AssertionError("no settings and no problem")
-    return outcome.settings.stores
+    return {"stores": outcome.settings.stores, "encryption": outcome.settings.encryption}
 
 
 def refuse_misspelled(environment: Mapping[str, str]) -> None:
@@ -252,9 +349,12 @@ def settings_from_variables(environment: Mapping[str, str], directory: Path) -> 
     name = name or "database"
     stores = store_tree(environment)
     tree: dict[str, Any] = {"stores": stores} if stores else {}
+    if encryption := encryption_tree(environment):
+        tree["encryption"] = encryption
     for variable in VARIABLES:
         # What does not go together is left out here: its consequences are no mistakes of their own.
-        if variable.field and not variable.of_store and variable.name in given and variable.name not in refused:
+        elsewhere = variable.of_store or variable.of_encryption
+        if variable.field and not elsewhere and variable.name in given and variable.name not in refused:
             value = {"env": variable.name} if variable.secret else variable.convert(given[variable.name])
             _put(tree, variable.field.replace("*", name).split("."), value)
     outcome = settings_from_tree(tree, directory, environment)
@@ -283,6 +383,16 @@ def _combinations(given: Mapping[str, str]) -> list[tuple[str, str]]:
         found.append(("DB_CONTAINER", "not together with DB_HOST: the server is reached inside its container"))
     if "DB_CONTAINER_ENGINE" in given and "DB_CONTAINER" not in given:
         found.append(("DB_CONTAINER_ENGINE", "only together with DB_CONTAINER"))
+    if "GPG_RECIPIENT" in given and "AGE_RECIPIENT" in given:
+        found.append(("AGE_RECIPIENT", "not together with GPG_RECIPIENT; keep the one that is meant"))
+    if "REMOTE_HOST" in given and "REMOTE_DIR" not in given:
+        found.append(("REMOTE_DIR", "missing; REMOTE_HOST needs the directory there"))
+    for first, start in (("REMOTE_HOST", "REMOTE_"), ("S3_BUCKET", "S3_COPY_"), ("S3_COPY_BUCKET", "S3_COPY_")):
+        found += [
+            (name, f"only together with {first}")
+            for name in given
+            if name.startswith(start) and first not in given
+        ]  # fmt: skip
     found += [
         (name, "only together with SCRATCH_HOST")
         for name in ("SCRATCH_PORT", "SCRATCH_USER", "SCRATCH_PASSWORD")
@@ -322,6 +432,8 @@ def _put(tree: dict[str, Any], path: list[str], value: object) -> None:
 def _where(problem: Problem, name: str) -> str:
     """Return the variable that sets the field of the problem, or the field where there is none."""
     loc: Loc = tuple("*" if index == 1 and part == name else part for index, part in enumerate(problem.loc))
+    if loc[:2] == ("encryption", "recipients"):
+        return "GPG_RECIPIENT or AGE_RECIPIENT"
     for length in range(len(loc), 0, -1):
         for variable in VARIABLES:
             if variable.field == dotted(loc[:length]):

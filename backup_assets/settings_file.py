@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +16,8 @@ from backup_assets.settings_env import (
     COMMON_FIELDS,
     common_settings,
     database_variables,
+    encryption_tree,
+    encryption_variables,
     field_of,
     refuse_misspelled,
     store_tree,
@@ -27,6 +30,8 @@ from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree
 LARGEST_FILE_BYTES = 1 << 20
 #: Aliases can make a small file unfold without end.
 MOST_VALUES = 100_000
+#: Fields of stores and encryption that are paths of this machine.
+_PATHS = ("directory", "ssh_key", "known_hosts", "gpg_homedir", "gpg_passphrase_file", "age_identity_file")
 REMEDY = "correct it; docs/settings.md describes every field"
 
 
@@ -132,7 +137,7 @@ def read_settings_file(path: Path, environment: Mapping[str, str], directory: Pa
             elif value is not None and name not in tree:
                 tree[name] = str(value)
                 from_variables[name] = variable
-        problems += _add_stores(tree, environment, directory, from_variables)
+        problems += _add_parts(tree, environment, directory, from_variables)
         outcome = settings_from_tree(tree, path.parent.absolute(), environment)
         settings, secret_variables = outcome.settings, outcome.secret_variables
         problems += outcome.problems
@@ -144,22 +149,35 @@ def read_settings_file(path: Path, environment: Mapping[str, str], directory: Pa
     return settings
 
 
-def _add_stores(
+def _add_parts(
     tree: dict[str, object], environment: Mapping[str, str], directory: Path, from_variables: dict[str, str]
 ) -> list[Problem]:
-    """Complete a file that is silent about stores by those of variables; return what contradicts it."""
-    stores = store_tree(environment)
-    named = ", ".join(store_variables(values_set(environment)))
-    if not stores:
-        return []
-    if "stores" in tree:
-        return [Problem(("stores",), f"the environment sets stores too ({named}); unset that or remove the field")]
-    folder = stores.get("folder", {})
-    if "directory" in folder:  # relative to where the command is typed, not to the file
-        folder["directory"] = str(directory / Path(str(folder["directory"])).expanduser())
-    tree["stores"] = stores
-    from_variables["stores"] = named
-    return []
+    """Complete a file that is silent about stores or encryption by variables; return what contradicts it."""
+    given = values_set(environment)
+    parts: tuple[tuple[str, dict[str, Any], list[str]], ...] = (
+        ("stores", store_tree(environment), store_variables(given)),
+        ("encryption", encryption_tree(environment), encryption_variables(given)),
+    )
+    problems: list[Problem] = []
+    for name, part, variables in parts:
+        named = ", ".join(variables)
+        if part and name in tree:
+            text = f"the environment sets {name} too ({named}); unset that or remove the name"
+            problems.append(Problem((name,), text))
+        elif part:
+            _count_from(directory, part)
+            tree[name] = part
+            from_variables[name] = named
+    return problems
+
+
+def _count_from(directory: Path, part: dict[str, Any]) -> None:
+    """Make relative paths that variables gave relative to where the command is typed, not to the file."""
+    for name, value in part.items():
+        if isinstance(value, dict):
+            _count_from(directory, value)
+        elif name in _PATHS:
+            part[name] = str(directory / Path(str(value)).expanduser())
 
 
 def _refuse_ambiguity(environment: Mapping[str, str], secret_variables: frozenset[str], shown: str) -> None:

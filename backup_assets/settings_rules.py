@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,17 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
     if bin_dir is not None and not bin_dir.is_dir():
         yield ("client_bin_dir",), f"the directory {bin_dir} does not exist"
     yield from _of_stores(tree, backup_dir)
+    yield from _of_encryption(_part(tree, "encryption"))
     prefixes: dict[str, str] = {}
     for database in tree.get("databases", ()):
         place = ("databases", str(database["name"]))
+        for loc, text in _of_secrets(database, bool(_part(tree, "encryption").get("recipients"))):
+            yield (*place, *loc), text
+        drill_store = _part(database, "drill").get("store")
+        if drill_store is not None and drill_store not in {str(store["name"]) for store in tree.get("stores", ())}:
+            yield (*place, "drill", "store"), f"there is no store {drill_store}"
+        for inner, text in _of_server(_part(_part(database, "drill"), "server")):
+            yield (*place, "drill", "server", *inner), text
         for loc, text in _of_database(database, backup_dir):
             yield (*place, *loc), text
         prefix = database.get("prefix") or database["name"]
@@ -66,8 +75,14 @@ def _of_database(database: Mapping[str, Any], backup_dir: Path | None) -> Iterat
         )
 
 
-_OF_FOLDER = ("directory", "must_be_mount")
 _OF_EVERY_STORE = ("name", "kind")
+_OF_FOLDER = ("directory", "must_be_mount")
+_OF_SSH = ("host", "port", "user", "remote_dir", "ssh_key", "known_hosts", "keep_days", "bandwidth_limit_mb")
+_OF_OTHERS = {
+    "folder": lambda field: field not in (*_OF_EVERY_STORE, *_OF_FOLDER),
+    "ssh": lambda field: field not in (*_OF_EVERY_STORE, *_OF_SSH),
+    "s3": lambda field: field in (*_OF_FOLDER, *_OF_SSH) and field != "bandwidth_limit_mb",
+}
 
 
 def _of_stores(tree: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Found]:
@@ -78,15 +93,19 @@ def _of_stores(tree: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Fou
         if name == "local":
             yield loc, "`local` is the store below BACKUP_DIR; choose another name"
         kind = store.get("kind")
-        if kind == "folder":
-            found = _of_folder(store, backup_dir)
-        elif kind == "s3":
-            found = _of_bucket(store)
-        else:
+        if kind not in _OF_OTHERS:
             continue
+        found: list[Found] = [((field,), f"not with `kind: {kind}`") for field in store if _OF_OTHERS[kind](field)]
+        if kind == "folder":
+            found += _of_folder(store, backup_dir)
+        elif kind == "ssh":
+            found += _of_host(store)
+        else:
+            found += _of_bucket(store, tree)
         for inner, text in found:
             yield (*loc, *inner), text
-        other = places.setdefault(_whereabouts(store), name) if store.get("bucket") or store.get("directory") else name
+        placed = store.get("bucket") or store.get("directory") or store.get("host")
+        other = places.setdefault(_whereabouts(store), name) if placed else name
         if other != name:
             yield loc, f"lies at the same place as the store {other}; two copies there would be one"
     for database in tree.get("databases", ()):
@@ -101,9 +120,6 @@ def _of_stores(tree: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Fou
 
 
 def _of_folder(store: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Found]:
-    for field in store:
-        if field not in (*_OF_FOLDER, *_OF_EVERY_STORE):
-            yield (field,), "only with `kind: s3`"
     directory = _path(store, "directory")
     if store.get("directory") is None:
         yield ("directory",), "missing; it says where the copies lie"
@@ -111,10 +127,68 @@ def _of_folder(store: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Fo
         yield ("directory",), f"{directory} and the local store {backup_dir} lie in one another: that is no copy"
 
 
-def _of_bucket(store: Mapping[str, Any]) -> Iterator[Found]:
-    for field in _OF_FOLDER:
-        if field in store:
-            yield (field,), "only with `kind: folder`"
+def _of_encryption(encryption: Mapping[str, Any]) -> Iterator[Found]:
+    recipients = encryption.get("recipients") or ()
+    of_age = encryption.get("cipher") == "age"
+    for recipient in recipients:
+        if str(recipient).startswith("age1") != of_age:
+            wanted = "an `age1…` key, as the cipher is age" if of_age else "a full fingerprint, as the cipher is gpg"
+            yield ("encryption", "recipients"), f"{recipient} is not {wanted}"
+    for field in ("gpg_passphrase_file", "age_identity_file"):
+        path = _path(encryption, field)
+        if path is not None and not path.is_file():
+            yield ("encryption", field), f"the file {path} does not exist"
+
+
+def _of_secrets(database: Mapping[str, Any], encrypts: bool) -> Iterator[Found]:
+    secrets = database.get("secrets")
+    if not isinstance(secrets, Mapping):
+        return
+    if not encrypts:
+        text = (
+            "captured only where encryption is configured: set `encryption.recipients` (GPG_RECIPIENT, AGE_RECIPIENT)"
+        )
+        yield ("secrets",), text
+    names: set[str] = set()
+    for file in secrets.get("files") or ():
+        path = Path(str(file))
+        if not path.is_file():
+            yield ("secrets", "files"), f"the file {path} does not exist"
+        if path.name in names:
+            yield ("secrets", "files"), f"two files are named {path.name}; in the archive one would hide the other"
+        names.add(path.name)
+    if not any(secrets.get(field) for field in ("files", "secrets_manager", "ssm_parameters")):
+        yield ("secrets",), "names nothing to capture: give `files`, `secrets_manager` or `ssm_parameters`"
+
+
+def _of_host(store: Mapping[str, Any]) -> Iterator[Found]:
+    for field, meaning in (("host", "it names the other host"), ("remote_dir", "it names the directory there")):
+        if not store.get(field):
+            yield (field,), f"missing; {meaning}"
+    host, directory, user = store.get("host"), store.get("remote_dir"), store.get("user")
+    if isinstance(host, str) and not re.fullmatch(r"[A-Za-z0-9_.:%-]+", host):
+        yield ("host",), "expected a host name or an address alone; user and port have fields of their own"
+    elif isinstance(host, str) and host.startswith("-"):
+        yield ("host",), "a host name does not begin with `-`"
+    if isinstance(user, str) and not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.@$-]*", user):
+        yield ("user",), "expected a user's name"
+    if isinstance(directory, str) and (not directory.startswith("/") or directory.strip("/") == ""):
+        yield ("remote_dir",), "expected an absolute directory there, such as /var/backups/erp4"
+    for field in ("ssh_key", "known_hosts"):
+        path = _path(store, field)
+        if path is not None and not path.is_file():
+            yield (field,), f"the file {path} does not exist"
+
+
+def _of_bucket(store: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[Found]:
+    source = store.get("copied_from")
+    if source is not None:
+        others = {str(other["name"]): other for other in tree.get("stores", ())}
+        found = others.get(str(source), {})
+        if found.get("kind") != "s3" or source == store["name"]:
+            yield ("copied_from",), f"{source} is no other store of kind s3"
+        elif found.get("copied_from"):
+            yield ("copied_from",), f"{source} is itself copied from another store; name the first one"
     if not store.get("bucket"):
         yield ("bucket",), "missing; it names the bucket that copies go to"
     if store.get("sse_kms_key_id") and store.get("sse_s3"):
@@ -133,6 +207,8 @@ def _of_bucket(store: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _whereabouts(store: Mapping[str, Any]) -> object:
+    if store.get("kind") == "ssh":
+        return (store.get("host"), store.get("port", 22), str(store.get("remote_dir")).rstrip("/"))
     if store.get("kind") == "folder":
         return os.path.realpath(str(store.get("directory")))
     return (store.get("endpoint_url"), store.get("bucket"), str(store.get("prefix") or "").strip("/"))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +13,7 @@ import pytest
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.server_binaries import find_server_binaries
 from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_cluster
+from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, make_age_keys, make_keyrings, require
 from backup_assets_tests.sources import Source, drop_database, make_database
 
 #: Debian's, the embedded default, and the wheel whose clients lack zstd.
@@ -83,3 +86,22 @@ def a_database(a_cluster: Cluster, source_of: SourceOf) -> Source:
         "INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 50) n",
         "INSERT INTO invoices SELECT n, n % 50 + 1, n * 1.5 FROM generate_series(1, 1000) n",
     )
+
+
+@pytest.fixture(scope="session")
+def keyrings() -> Iterator[Keyrings]:
+    """Return the keyrings of a host that makes backups and of those who may read them."""
+    require("gpg", "gpgconf")
+    # Not below tmp_path: the path of an agent's socket has at most 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="keys-"))
+    made = make_keyrings(directory)
+    yield made
+    made.end_agents()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def age_keys(tmp_path_factory: pytest.TempPathFactory) -> AgeKeys:
+    """Return the two halves of age keys."""
+    require("age", "age-keygen")
+    return make_age_keys(tmp_path_factory.mktemp("age"))

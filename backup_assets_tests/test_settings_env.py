@@ -60,8 +60,39 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "S3_ENDPOINT_URL": "https://s3.example:9000",
         "S3_ADDRESSING_STYLE": "path",
         "SSE_KMS_KEY_ID": "alias/erp4-backup",
+        "S3_COPY_BUCKET": "erp4-osaka",
+        "S3_COPY_PREFIX": "backups/erp",
+        "S3_COPY_REGION": "eu-west-1",
+        "S3_COPY_ENDPOINT_URL": "https://osaka.example:9000",
+        "S3_COPY_ADDRESSING_STYLE": "path",
+        "S3_COPY_KMS_KEY_ID": "alias/osaka",
+        "S3_COPY_PROFILE": "osaka",
+        "REMOTE_HOST": "backup-host",
+        "REMOTE_DIR": "/var/backups/erp4",
+        "REMOTE_PORT": "2222",
+        "REMOTE_USER": "backup",
+        "REMOTE_SSH_KEY": "id_ed25519",
+        "REMOTE_KNOWN_HOSTS": "hosts",
+        "REMOTE_KEEP_DAYS": "30",
+        "GPG_RECIPIENT": "0123456789ABCDEF0123456789ABCDEF01234567",
+        "GPG_HOMEDIR": "keys",
+        "GPG_PROGRAM": "gpg2",
+        "GPG_PASSPHRASE_FILE": "words",
+        "AGE_IDENTITY_FILE": "identity",
+        "AGE_PROGRAM": "rage",
+        "KEEP_PLAIN": "yes",
+        "SECRET_FILES": ".env",
+        "SECRETS_MANAGER_NAMES": "erp4/jwt, erp4/kintone",
+        "SSM_PARAMETER_NAMES": "/erp4/token",
+        "RPO_HOURS": "3",
+        "RTO_HOURS": "0.25",
+        "DRILL_STORE": "s3_copy",
+        "DRILL_HTTP_URL": "http://127.0.0.1:8080/health",
     }
-    not_in_this_one = {"BACKUP_CONFIG", "BACKUP_DEMO_HOME", "DB_CONTAINER", "DB_CONTAINER_ENGINE", "SSE_S3"}
+    for file in (".env", "id_ed25519", "hosts", "words", "identity"):
+        (tmp_path / file).touch()
+    not_in_this_one = {"BACKUP_CONFIG", "BACKUP_DEMO_HOME", "DB_CONTAINER", "DB_CONTAINER_ENGINE"}
+    not_in_this_one |= {"SSE_S3", "S3_COPY_SSE_S3", "AGE_RECIPIENT"}
     assert {*variables, *not_in_this_one} == {*BY_NAME}
     settings = settings_from_variables(variables, tmp_path)
     database = settings.databases[0]
@@ -100,6 +131,13 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                     "verification": {
                         "scratch": {"host": "scratch", "port": 7432, "user": "prover", "password": "hunter3"}
                     },
+                    "secrets": {
+                        "files": [tmp_path / ".env"],
+                        "secrets_manager": ["erp4/jwt", "erp4/kintone"],
+                        "ssm_parameters": ["/erp4/token"],
+                    },
+                    "objectives": {"rpo_hours": 3, "rto_hours": 0.25},
+                    "drill": {"store": "s3_copy", "http_checks": [{"url": "http://127.0.0.1:8080/health"}]},
                     "prefix": "erp4-main",
                 }
             ],
@@ -115,7 +153,40 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                     "addressing_style": "path",
                     "sse_kms_key_id": "alias/erp4-backup",
                 },
+                {
+                    "name": "s3_copy",
+                    "kind": "s3",
+                    "copied_from": "s3",
+                    "bucket": "erp4-osaka",
+                    "prefix": "backups/erp",
+                    "region": "eu-west-1",
+                    "endpoint_url": "https://osaka.example:9000",
+                    "addressing_style": "path",
+                    "sse_kms_key_id": "alias/osaka",
+                    "profile": "osaka",
+                },
+                {
+                    "name": "remote",
+                    "kind": "ssh",
+                    "host": "backup-host",
+                    "remote_dir": "/var/backups/erp4",
+                    "port": 2222,
+                    "user": "backup",
+                    "ssh_key": tmp_path / "id_ed25519",
+                    "known_hosts": tmp_path / "hosts",
+                    "keep_days": 30,
+                },
             ],
+            "encryption": {
+                "cipher": "gpg",
+                "recipients": ["0123456789ABCDEF0123456789ABCDEF01234567"],
+                "keep_plain": True,
+                "gpg_homedir": tmp_path / "keys",
+                "gpg_program": "gpg2",
+                "gpg_passphrase_file": tmp_path / "words",
+                "age_identity_file": tmp_path / "identity",
+                "age_program": "rage",
+            },
         }
     )
 

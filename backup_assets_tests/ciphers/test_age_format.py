@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.offsite.age_format import is_recipient, read_message
-from backup_assets.offsite.encryption import DamagedMessage
-from backup_assets_tests.offsite.keys import AgeKeys, flipped, truncated
+from backup_assets.ciphers.age_format import is_recipient, read_message
+from backup_assets.ciphers.contract import DamagedMessage
+from backup_assets_tests.ciphers.keys import AgeKeys, flipped, truncated
 
 CHUNK = 64 << 10
 

@@ -16,9 +16,9 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from backup_assets.ciphers.contract import already_there
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.files import CHUNK_BYTES
-from backup_assets.offsite.encryption import already_there
 from backup_assets.process import Running, end_group, started
 from backup_assets.stores.disk_faults import explained
 

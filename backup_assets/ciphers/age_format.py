@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from backup_assets.offsite.encryption import DamagedMessage
+from backup_assets.ciphers.contract import DamagedMessage
 from backup_assets.stores.disk_faults import explained
 
 # The format is that of https://age-encryption.org/v1.

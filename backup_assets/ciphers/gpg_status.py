@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup_assets.ciphers.contract import DamagedMessage, LockedPrivateKey, MissingPrivateKey, ended_by_signal
 from backup_assets.errors import BackupError, EnvironmentFault
-from backup_assets.offsite.encryption import DamagedMessage, LockedPrivateKey, MissingPrivateKey, ended_by_signal
 from backup_assets.process import ProgramFailed
 
 _STATUS = "[GNUPG:] "

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.ciphers.contract import DamagedMessage
+from backup_assets.ciphers.openpgp import KeyPacket, read_message
 from backup_assets.errors import EnvironmentFault
-from backup_assets.offsite.encryption import DamagedMessage
-from backup_assets.offsite.openpgp import KeyPacket, read_message
-from backup_assets_tests.offsite.keys import Keyrings, flipped, gpg, random_file, truncated
+from backup_assets_tests.ciphers.keys import Keyrings, flipped, gpg, random_file, truncated
 
 ECDH, RSA = 18, 1
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from backup_assets.ciphers.contract import DamagedMessage
 from backup_assets.files import CHUNK_BYTES
-from backup_assets.offsite.encryption import DamagedMessage
 from backup_assets.stores.disk_faults import explained
 
 # Packet types and algorithms: RFC 4880, sections 4.3 and 9.1; type 20 as GnuPG 2.3 and newer write it.

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.errors import BackupError, EnvironmentFault, Refused, SettingsError
-from backup_assets.files import partial_path, sha256_of
-from backup_assets.offsite.encryption import (
+from backup_assets.ciphers.contract import (
     DamagedMessage,
     LockedPrivateKey,
     MissingPrivateKey,
     OtherContent,
     WrongRecipients,
 )
-from backup_assets.offsite.gpg import GpgCipher
-from backup_assets_tests.offsite.keys import (
+from backup_assets.ciphers.gpg import GpgCipher
+from backup_assets.errors import BackupError, EnvironmentFault, Refused, SettingsError
+from backup_assets.files import partial_path, sha256_of
+from backup_assets_tests.ciphers.keys import (
     MEGABYTE,
     PASSPHRASE,
     Keyrings,
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_file(keyrings: Keyrings, tmp_path: Path):
     script = f"""
 import sys
 from pathlib import Path
-from backup_assets.offsite.gpg import GpgCipher
+from backup_assets.ciphers.gpg import GpgCipher
 def peak():
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
 def trip(name):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.ciphers.gpg_keys import find_keys, normalised, parse_keys, recipient_keys, require_usable
 from backup_assets.errors import SettingsError
-from backup_assets.offsite.gpg_keys import find_keys, normalised, parse_keys, recipient_keys, require_usable
 from backup_assets.process import ProgramFailed
-from backup_assets_tests.offsite.keys import Keyrings, fingerprint_of, gpg, new_home, new_key
+from backup_assets_tests.ciphers.keys import Keyrings, fingerprint_of, gpg, new_home, new_key
 
 PRIMARY, PART, OLDER = "A" * 24 + "1" * 16, "B" * 24 + "2" * 16, "C" * 24 + "3" * 16
 NOW = time.time()

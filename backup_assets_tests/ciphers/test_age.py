@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.errors import EnvironmentFault, Refused, SettingsError
-from backup_assets.files import sha256_of
-from backup_assets.offsite.age import AgeCipher
-from backup_assets.offsite.encryption import (
+from backup_assets.ciphers.age import AgeCipher
+from backup_assets.ciphers.contract import (
     DamagedMessage,
     LockedPrivateKey,
     MissingPrivateKey,
     OtherContent,
     WrongRecipients,
 )
-from backup_assets_tests.offsite.keys import MEGABYTE, AgeKeys, flipped, program, random_file, truncated
+from backup_assets.errors import EnvironmentFault, Refused, SettingsError
+from backup_assets.files import sha256_of
+from backup_assets_tests.ciphers.keys import MEGABYTE, AgeKeys, flipped, program, random_file, truncated
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_memory_does_not_grow_with_the_file(age_keys: AgeKeys, tmp_path: Path):
     random_file(tmp_path / "small", 5 * MEGABYTE)
     script = f"""
 from pathlib import Path
-from backup_assets.offsite.age import AgeCipher
+from backup_assets.ciphers.age import AgeCipher
 def trip(name):
     d = Path({str(tmp_path)!r})
     AgeCipher(({age_keys.lena!r},)).encrypt(d / name, d / (name + ".partial"))

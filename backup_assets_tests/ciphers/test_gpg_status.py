@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.ciphers.contract import DamagedMessage, LockedPrivateKey, MissingPrivateKey
+from backup_assets.ciphers.gpg_status import Status, decryption_failed, encryption_failed, parse_status
 from backup_assets.errors import BackupError, EnvironmentFault
-from backup_assets.offsite.encryption import DamagedMessage, LockedPrivateKey, MissingPrivateKey
-from backup_assets.offsite.gpg_status import Status, decryption_failed, encryption_failed, parse_status
 from backup_assets.process import ProgramFailed
 
 WHOLE = ("PLAINTEXT 62 1795360218", "DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION")

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from backup_assets.errors import SettingsError
-from backup_assets.files import commit_partial, partial_path
-from backup_assets.offsite.encryption import (
+from backup_assets.ciphers.contract import (
     Decrypted,
     Encrypted,
     WrongRecipients,
@@ -21,7 +19,7 @@ from backup_assets.offsite.encryption import (
     require_free_name,
     require_partial,
 )
-from backup_assets.offsite.gpg_keys import (
+from backup_assets.ciphers.gpg_keys import (
     RECIPIENT_SETTING,
     EncryptionKey,
     PublicKey,
@@ -29,9 +27,11 @@ from backup_assets.offsite.gpg_keys import (
     recipient_keys,
     require_usable,
 )
-from backup_assets.offsite.gpg_status import Status, damaged, decryption_failed, encryption_failed, parse_status
-from backup_assets.offsite.openpgp import OpenPgpMessage, read_message
-from backup_assets.offsite.streaming import Passed, created, pass_through, require_program
+from backup_assets.ciphers.gpg_status import Status, damaged, decryption_failed, encryption_failed, parse_status
+from backup_assets.ciphers.openpgp import OpenPgpMessage, read_message
+from backup_assets.ciphers.streaming import Passed, created, pass_through, require_program
+from backup_assets.errors import SettingsError
+from backup_assets.files import commit_partial, partial_path
 from backup_assets.process import ProgramFailed
 from backup_assets.stores.disk_faults import explained
 
@@ -44,7 +44,7 @@ _MOST_STATUS_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class GpgCipher:
-    """Encrypts with Debian's `gpg` to one or more public keys, see `encryption.Cipher` for what every method promises.
+    """Encrypts with Debian's `gpg` to one or more public keys, see `contract.Cipher` for what every method promises.
 
     ``recipients`` are full fingerprints, spaces allowed; decrypting needs none. ``homedir`` is the keyring's directory,
     left out gpg's own default. gpg.conf is not read: nothing there can add a recipient or change the format. The

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.ciphers.streaming import created, pass_through, require_program
 from backup_assets.errors import EnvironmentFault, Refused
-from backup_assets.offsite.streaming import created, pass_through, require_program
 from backup_assets.process import ProgramFailed
-from backup_assets_tests.offsite.keys import MEGABYTE, random_file
+from backup_assets_tests.ciphers.keys import MEGABYTE, random_file
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.errors import Refused
-from backup_assets.files import commit_partial, partial_path, sha256_of
-from backup_assets.offsite.age import AgeCipher
-from backup_assets.offsite.encryption import (
+from backup_assets.ciphers.age import AgeCipher
+from backup_assets.ciphers.contract import (
     Cipher,
     OtherContent,
     ended_by_signal,
@@ -16,9 +14,11 @@ from backup_assets.offsite.encryption import (
     require_free_name,
     require_partial,
 )
-from backup_assets.offsite.gpg import GpgCipher
+from backup_assets.ciphers.gpg import GpgCipher
+from backup_assets.errors import Refused
+from backup_assets.files import commit_partial, partial_path, sha256_of
 from backup_assets.process import ProgramFailed
-from backup_assets_tests.offsite.keys import MEGABYTE, AgeKeys, Keyrings, random_file
+from backup_assets_tests.ciphers.keys import MEGABYTE, AgeKeys, Keyrings, random_file
 
 
 @pytest.fixture(params=["gpg", "age"])

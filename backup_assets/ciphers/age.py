@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backup_assets.errors import BackupError, EnvironmentFault, SettingsError
-from backup_assets.files import commit_partial, partial_path
-from backup_assets.offsite.age_format import AgeMessage, is_recipient, read_message
-from backup_assets.offsite.encryption import (
+from backup_assets.ciphers.age_format import AgeMessage, is_recipient, read_message
+from backup_assets.ciphers.contract import (
     DamagedMessage,
     Decrypted,
     Encrypted,
@@ -29,7 +27,9 @@ from backup_assets.offsite.encryption import (
     require_free_name,
     require_partial,
 )
-from backup_assets.offsite.streaming import created, pass_through, require_program
+from backup_assets.ciphers.streaming import created, pass_through, require_program
+from backup_assets.errors import BackupError, EnvironmentFault, SettingsError
+from backup_assets.files import commit_partial, partial_path
 from backup_assets.process import ProgramFailed
 from backup_assets.stores.disk_faults import explained
 
@@ -50,7 +50,7 @@ _LOCKED = ("passphrase", "terminal", "/dev/tty")
 
 @dataclass(frozen=True)
 class AgeCipher:
-    """Encrypts with the `age` program to one or more X25519 keys, see `encryption.Cipher` for what methods promise.
+    """Encrypts with the `age` program to one or more X25519 keys, see `contract.Cipher` for what methods promise.
 
     ``recipients`` are `age1…`; decrypting needs none, but ``identities``: files with private keys. A file that is
     itself encrypted with a passphrase is of no use where nobody can type.
