@@ -24,12 +24,12 @@ $(BIN)/python:
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "setting up $(VENV) (once; about a minute)"
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --constraint constraints.txt --editable '.[demo]'
 	@touch $@
 
 $(READY_DEV): $(READY)
 	@echo "adding the development tools to $(VENV)"
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --constraint constraints.txt --editable '.[demo,dev]'
 	@touch $@
 
 demo: $(READY)

@@ -11,6 +11,7 @@ from backup_assets.capture.automation import build_backup_job, build_important_t
 from backup_assets.offsite.assets import build_copies, copy_asset_keys
 from backup_assets.restore.automation import build_restore_job
 from backup_assets.restore.checks import build_restored_check
+from backup_assets.restore.drill_assets import build_drill, build_drill_job, build_drill_schedule
 from backup_assets.settings import DatabaseSettings, Settings, load_settings
 
 
@@ -19,15 +20,20 @@ def database_definitions(database: DatabaseSettings, settings: Settings, now: da
     slots = slots_of(database, settings, now)
     running = not settings.is_demo  # the demo backs up when it is asked to
     job = build_backup_job(database, copy_asset_keys(database, settings))
+    drill_job = build_drill_job(database)
     definitions = dg.Definitions(
         assets=[
             *external_assets(database),
             build_capture(database, settings, slots),
             *build_copies(database, settings, slots),
+            build_drill(database, settings, slots),
         ],
         asset_checks=[build_restored_check(database, settings, slots, "full")],
-        jobs=[job, build_restore_job(database, settings)],
-        schedules=[build_schedule(f"{database.name}_backup_schedule", job, slots, running=running)],
+        jobs=[job, drill_job, build_restore_job(database, settings)],
+        schedules=[
+            build_schedule(f"{database.name}_backup_schedule", job, slots, running=running),
+            build_drill_schedule(database, drill_job, running=running),
+        ],
     )
     if not database.important_tables:
         return definitions

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import urlsplit
 
+from backup_assets.apart import not_apart
 from backup_assets.errors import BackupError
 from backup_assets.findings import Finding, failed
 from backup_assets.local import local_store, place_of
@@ -16,13 +14,10 @@ from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import newest_in, whole_in
 from backup_assets.progress import human_bytes
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import Store
 
 NAME = "off-site"
-#: What the environment may wish for and nothing does yet.
-WITHOUT_EFFECT = ("REMOTE_HOST", "GPG_RECIPIENT")
-_OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -48,14 +43,16 @@ def examine_stores(database: DatabaseSettings, settings: Settings) -> Iterator[F
         try:
             store = store_named(settings, configured.name, writing=True)
             store.check()
-            ids = whole_in(store, place, [one.manifest for one in local])
+            ids = whole_in(store, place, local)
             newest = newest_in(store, place)
             yield _store(name, store, newest.taken_at if newest else None, local, ids)
         except BackupError as error:
             unknown.append(configured.name)
             yield failed(name, error)
         else:
-            held.append(_Held(configured.name, ids, _not_apart(configured, settings.backup_dir)))
+            if configured.kind == "s3" and configured.embedded is None:  # nobody configures the demo's own buckets
+                yield from _examined_bucket(settings, configured.name)
+            held.append(_Held(configured.name, ids, not_apart(configured, settings.backup_dir)))
     yield _off_site(local, held, unknown, bool(settings.stores))
 
 
@@ -71,36 +68,48 @@ def _store(name: str, store: Store, newest: datetime | None, local: list[BackupS
     return Finding(name, "ok", found)
 
 
+def _examined_bucket(settings: Settings, store_name: str) -> Iterator[Finding]:
+    """Yield what the role that reads sees of the bucket: a line for all that is not as it should be, else one."""
+    # boto3 costs a third of a second: only who has a bucket pays it.
+    from backup_assets.stores.s3 import S3Store
+    from backup_assets.stores.s3_preflight import examine_bucket
+
+    store = store_named(settings, store_name)
+    if not isinstance(store, S3Store):
+        return
+    name = f"bucket {store_name}"
+    try:
+        found = examine_bucket(store.location)
+    except BackupError as error:  # the store itself was examined by the role that writes, and answers
+        yield Finding(name, "warn", f"not examined: {error}", "let the role that reads list the bucket")
+        return
+    for one in found:
+        if one.level != "ok" and not one.denied:
+            # A failure is what makes a backup fail: an unsafe bucket does not, a lock that it cannot have does.
+            fails = one.level == "fail" and one.name == "object lock"
+            remedy = one.remedy or f"see `backup-assets bucket plan {store_name}`"
+            yield Finding(name, "fail" if fails else "warn", f"{one.name}: {one.text}", remedy)
+    hidden = [one.name for one in found if one.denied]
+    if hidden:
+        yield Finding(
+            name,
+            "warn",
+            f"this role may not look at {', '.join(hidden)}",
+            f"`backup-assets bucket plan {store_name} --profile ADMIN` looks with another role",
+        )
+    elif all(one.level == "ok" for one in found):
+        yield Finding(name, "ok", ", ".join(f"{one.name}: {one.text}" for one in found))
+
+
 def _backfill(one: BackupSet) -> str:
     return f"materialize the copy of the slot {one.manifest.slot} in Dagster, or take another backup"
 
 
-def _not_apart(configured: StoreSettings, backup_dir: Path) -> str:
-    """Return why what happens to the local store would happen to this one too, or nothing."""
-    if configured.kind == "folder" and configured.directory is not None:
-        same = configured.directory.stat().st_dev == _existing(backup_dir).stat().st_dev
-        return f"{configured.name} is on the same file system as BACKUP_DIR" if same else ""
-    host = urlsplit(configured.endpoint_url or "").hostname
-    return f"{configured.name} is a service on this machine" if host in _OWN_HOSTS else ""
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
-
-
 def _off_site(local: list[BackupSet], held: list[_Held], unknown: list[str], configured: bool) -> Finding:
-    wished = [name for name in WITHOUT_EFFECT if os.environ.get(name)]
-    notes = [f"{', '.join(wished)} set here {'has' if len(wished) == 1 else 'have'} no effect yet"] if wished else []
     if not configured:
-        found = "; ".join(["every set lies on this machine only, unencrypted", *notes])
+        found = "every set lies on this machine only"
         return Finding(NAME, "warn", found, "configure a further store: docs/off-site.md")
-    notes = [
-        *(one.not_apart for one in held if one.not_apart),
-        *(f"{name} does not answer" for name in unknown),
-        *notes,
-    ]
+    notes = [*(one.not_apart for one in held if one.not_apart), *(f"{name} does not answer" for name in unknown)]
     away: frozenset[str] = frozenset().union(*(one.ids for one in held if not one.not_apart))
     alone = [one for one in local if one.id not in away]
     where = ", ".join(f"{len(one.ids)} in {one.name}" for one in held if not one.not_apart) or "none"
@@ -108,6 +117,10 @@ def _off_site(local: list[BackupSet], held: list[_Held], unknown: list[str], con
         return Finding(NAME, "warn", "; ".join(["there is no set to copy yet", *notes]), "`backup-assets backup`")
     if alone:
         text = f"{len(alone)} of {len(local)} sets are on this medium only, the newest of them {alone[0].id}"
-        return Finding(NAME, "warn", "; ".join([text, *notes]), _backfill(alone[0]))
-    text = f"all {len(local)} sets are on another medium too ({where}), not encrypted by this program"
-    return Finding(NAME, "warn" if wished or unknown else "ok", "; ".join([text, *notes]))
+        elsewhere = unknown or any(not one.not_apart for one in held)
+        remedy = _backfill(alone[0]) if elsewhere else "configure a store on another medium: docs/off-site.md"
+        return Finding(NAME, "warn", "; ".join([text, *notes]), remedy)
+    encrypted = sum(one.is_encrypted for one in local)
+    how = "not encrypted by this program" if not encrypted else f"{encrypted} of them encrypted"
+    text = f"all {len(local)} sets are on another medium too ({where}), {how}"
+    return Finding(NAME, "warn" if unknown else "ok", "; ".join([text, *notes]))

@@ -31,6 +31,10 @@ class ProgramFailed(EnvironmentFault):
         self.stderr = stderr
 
 
+class ProgramOverdue(EnvironmentFault):
+    """A program did not end within its time and was ended."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """The operating-system user that a program runs as, when it may not run as ours (postgres as root)."""
@@ -108,7 +112,8 @@ def started(
     ``env`` is added to our own environment (``LC_ALL=C`` is always set so that messages can be read back).
     ``stdin``/``stdout``: ``None`` means a pipe for the caller. ``timeout`` is in seconds for the whole run.
     ``pass_fds`` are descriptors of ours that the program gets under the same numbers.
-    Raises EnvironmentFault when the program is missing or runs too long, ProgramFailed when it fails. When the
+    Raises EnvironmentFault when the program is missing, ProgramOverdue when it runs too long, ProgramFailed when
+    it fails. When the
     block raises, the program's whole group is ended first.
     """
     program = Path(argv[0]).name
@@ -170,7 +175,7 @@ def started(
         drain.join(timeout=5)
     stderr = scrub(b"".join(lines).decode("utf-8", "replace")[-STDERR_TAIL_BYTES:].strip(), environment)
     if overdue.is_set():
-        raise EnvironmentFault(
+        raise ProgramOverdue(
             f"{program} ran longer than {timeout:.0f} s and was ended",
             why=stderr,
             remedy="raise the time limit",

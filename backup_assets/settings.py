@@ -22,6 +22,8 @@ DEMO_HOME = Path("var/demo")
 #: Objectives by tier, in hours, as the users' own policy states them.
 RPO_HOURS = {"ordinary": 24.0, "important": 6.0}
 RTO_HOURS = {"ordinary": 4.0, "important": 2.0}
+#: A proof takes long: one of yesterday is good enough however often backups are taken.
+LEAST_VERIFIED_WITHIN_HOURS = 48.0
 
 
 class Model(BaseModel):
@@ -149,6 +151,30 @@ class VerificationSettings(Model):
     timeout_hours: float = Field(default=12.0, gt=0, description="A trial restore that takes longer is ended.")
 
 
+class RetentionSettings(Model):
+    """How many sets are kept in the local store and in folders; of each day, week and month the newest verified one."""
+
+    daily: int = Field(default=14, ge=1, le=36500, description="Days that keep a set, the newest ones.")
+    weekly: int = Field(default=8, ge=0, le=36500, description="ISO weeks that keep a set.")
+    monthly: int = Field(default=12, ge=0, le=36500, description="Months that keep a set.")
+    all_for_days: float = Field(default=2.0, ge=0, le=36500, description="Days for which every set is kept.")
+    grace_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=876000,
+        description="Hours that sets may wait for their verification; after that nothing is deleted until one passes.",
+    )
+    damaged_days: float = Field(
+        default=7.0, ge=0, le=36500, description="Least days for which an incomplete or failed set is kept."
+    )
+    largest_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Nothing is deleted when more than this share of all sets would go, and more than three.",
+    )
+
+
 class SecretsSettings(Model):
     """Environment settings and secrets that are captured with every set: never without encryption."""
 
@@ -172,6 +198,11 @@ class ObjectivesSettings(Model):
     )
     rto_hours: float | None = Field(
         default=None, gt=0, description="Recovery time objective; left out: 4 for `ordinary`, 2 for `important`."
+    )
+    verified_within_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Greatest age of the newest set that is proven by a restore; left out: twice the RPO, at least 48.",
     )
 
 
@@ -233,6 +264,7 @@ class DatabaseSettings(Model):
     secrets: SecretsSettings | None = Field(
         default=None, description="Environment settings captured with every set, encrypted; left out: none."
     )
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="How many sets are kept.")
     objectives: ObjectivesSettings = Field(default=ObjectivesSettings(), description="What was promised.")
     drill: DrillSettings = Field(default=DrillSettings(), description="The monthly rehearsal of a restore.")
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
@@ -248,6 +280,11 @@ class DatabaseSettings(Model):
     def rto_hours(self) -> float:
         """Hours that a restore may take."""
         return self.objectives.rto_hours or RTO_HOURS[self.tier]
+
+    @property
+    def verified_within_hours(self) -> float:
+        """Hours that the newest proven set may be old."""
+        return self.objectives.verified_within_hours or max(2 * self.rpo_hours, LEAST_VERIFIED_WITHIN_HOURS)
 
     @property
     def store_prefix(self) -> str:
@@ -344,8 +381,16 @@ class StoreSettings(Model):
     keep_days: int | None = Field(
         default=None, ge=1, description="Of ssh: sets there are pruned after so many days; left out: never."
     )
+    off_site: bool | None = Field(
+        default=None,
+        description="Whether its copies survive the loss of this site; left out: those of s3 and ssh do unless they "
+        "are on this machine, those of a folder do not. `true` for a folder that a service carries elsewhere.",
+    )
     bandwidth_limit_mb: float | None = Field(
         default=None, gt=0, description="Of s3 and ssh: most megabytes a second that are sent; left out: no limit."
+    )
+    embedded: Annotated[Path | None, OursAlone()] = Field(
+        default=None, description="Home of the demo, whose own S3 server is started when needed."
     )
 
 
@@ -405,7 +450,7 @@ class Settings(Model):
 def demo_settings(backup_dir: Path, home: Path | None = None) -> Settings:
     """Return the settings of the embedded demo, whose sets go to ``backup_dir``.
 
-    ``home`` holds the demo's own server and attachments; left out it is ``BACKUP_DEMO_HOME``, else ``var/demo``.
+    ``home`` holds the demo's own servers and attachments; left out it is ``BACKUP_DEMO_HOME``, else ``var/demo``.
     Nothing is created here.
     """
     place = home or Path(os.environ.get("BACKUP_DEMO_HOME") or DEMO_HOME)
@@ -421,7 +466,11 @@ def demo_settings(backup_dir: Path, home: Path | None = None) -> Settings:
         ),
         dump=DumpSettings(content_hashes="always"),
     )
-    return Settings(backup_dir=backup_dir, databases=(erp4,), is_demo=True)
+    # Two buckets of the demo's own S3 server stand for two regions.
+    bucket = {"kind": "s3", "addressing_style": "path", "sse_s3": "AES256", "embedded": place}
+    tokyo = StoreSettings(name="tokyo", bucket="erp4-tokyo", region="ap-northeast-1", **bucket)
+    osaka = StoreSettings(name="osaka", bucket="erp4-osaka", region="ap-northeast-3", copied_from="tokyo", **bucket)
+    return Settings(backup_dir=backup_dir, databases=(erp4,), stores=(tokyo, osaka), is_demo=True)
 
 
 def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
@@ -454,10 +503,12 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     common = settings_env.common_settings(variables, base)
     home = base / Path(given.get("BACKUP_DEMO_HOME", DEMO_HOME)).expanduser()
     demo = demo_settings(common.backup_dir or base / ".backups", home)
+    more = settings_env.stores_and_encryption(variables, base)
     return demo.model_copy(
         update={
             "env": common.env or demo.env,
             "client_bin_dir": common.client_bin_dir or demo.client_bin_dir,
-            **settings_env.stores_and_encryption(variables, base),
+            "stores": (*demo.stores, *more.stores),
+            "encryption": more.encryption,
         }
     )

@@ -138,6 +138,14 @@ VARIABLES = (
     ),
     Variable("RPO_HOURS", "databases.*.objectives.rpo_hours", "Recovery point objective; by tier unless set."),
     Variable("RTO_HOURS", "databases.*.objectives.rto_hours", "Recovery time objective; by tier unless set."),
+    Variable(
+        "VERIFIED_WITHIN_HOURS",
+        "databases.*.objectives.verified_within_hours",
+        "Greatest age of the newest proven set; twice the RPO and at least 48 unless set.",
+    ),
+    Variable("RETENTION_DAILY", "databases.*.retention.daily", "Days that keep a set; 14 unless set."),
+    Variable("RETENTION_WEEKLY", "databases.*.retention.weekly", "Weeks that keep a set; 8 unless set."),
+    Variable("RETENTION_MONTHLY", "databases.*.retention.monthly", "Months that keep a set; 12 unless set."),
     Variable("DRILL_STORE", "databases.*.drill.store", "Store that the drill fetches from; the farthest unless set."),
     Variable(
         "DRILL_HTTP_URL",
@@ -164,6 +172,12 @@ VARIABLES = (
         "FOLDER_COPY_MUST_BE_MOUNT",
         "stores.folder.must_be_mount",
         "`true`: nothing is copied unless FOLDER_COPY_DIR itself is a mount point.",
+        _boolean,
+    ),
+    Variable(
+        "FOLDER_COPY_OFF_SITE",
+        "stores.folder.off_site",
+        "`true`: a service or a person carries that folder to another site.",
         _boolean,
     ),
     Variable("S3_BUCKET", "stores.s3.bucket", "Bucket to which every set is copied."),
@@ -283,8 +297,8 @@ def encryption_variables(given: Mapping[str, str]) -> list[str]:
     return [name for name in given if BY_NAME[name].of_encryption]
 
 
-def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> dict[str, object]:
-    """Return what variables say beside the demo, as fields of Settings; raises SettingsError naming what is wrong."""
+def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> Settings:
+    """Return what variables say of both, in settings without a use else; raises SettingsError naming what is wrong."""
     given = values_set(environment)
     if wrong := _combinations(given | {"DB_NAME": "demo"}):
         raise _mistakes([f"{name}: {text}" for name, text in wrong])
@@ -299,7 +313,7 @@ def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> di
         raise _mistakes([f"{_where(problem, 'demo')}: {problem.text}" for problem in outcome.problems])
     if outcome.settings is None:
         raise AssertionError("no settings and no problem")
-    return {"stores": outcome.settings.stores, "encryption": outcome.settings.encryption}
+    return outcome.settings
 
 
 def refuse_misspelled(environment: Mapping[str, str]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 Found = tuple[tuple[str | int, ...], str]
+#: The same as that of sets/retention_class.py, which says why; the settings import nothing of the sets.
+LONGEST_FULL_EVERY_DAYS = 30
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
@@ -36,6 +38,8 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
         for inner, text in _of_server(_part(_part(database, "drill"), "server")):
             yield (*place, "drill", "server", *inner), text
         for loc, text in _of_database(database, backup_dir):
+            yield (*place, *loc), text
+        for loc, text in _of_classes(database, tree):
             yield (*place, *loc), text
         prefix = database.get("prefix") or database["name"]
         # Folded: some file systems do not tell `ERP4` from `erp4`, and one would overwrite the other.
@@ -75,7 +79,15 @@ def _of_database(database: Mapping[str, Any], backup_dir: Path | None) -> Iterat
         )
 
 
-_OF_EVERY_STORE = ("name", "kind")
+def _of_classes(database: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[Found]:
+    tagged = next((str(store["name"]) for store in tree.get("stores", ()) if store.get("retention_tags")), None)
+    every = _part(database, "attachments").get("full_every_days")
+    if tagged and isinstance(every, int) and every > LONGEST_FULL_EVERY_DAYS:
+        text = f"at most {LONGEST_FULL_EVERY_DAYS}, as the store {tagged} has `retention_tags`: lifecycle rules would "
+        yield ("attachments", "full_every_days"), f"{text}remove a full archive before the sets that need it"
+
+
+_OF_EVERY_STORE = ("name", "kind", "off_site")
 _OF_FOLDER = ("directory", "must_be_mount")
 _OF_SSH = ("host", "port", "user", "remote_dir", "ssh_key", "known_hosts", "keep_days", "bandwidth_limit_mb")
 _OF_OTHERS = {

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
-
-import dagster as dg
 
 from backup_assets.errors import Refused
 from backup_assets.settings import ScheduleSettings
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _DAY_FORMAT = "%Y-%m-%d"
 _LOCAL_FORMAT = "%Y-%m-%dT%H%M"
@@ -56,6 +58,8 @@ class Slots:
     @property
     def definition(self) -> dg.TimeWindowPartitionsDefinition:
         """The partitions as Dagster knows them; the newest is the current slot, hence ``end_offset=1``."""
+        import dagster as dg  # costs a second, which who only asks for slots does not pay
+
         if self.each_week:
             return dg.WeeklyPartitionsDefinition(
                 start_date=self._first_day.strftime(_DAY_FORMAT), timezone=self._zone_name, end_offset=1

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import AttachmentsSettings, DatabaseSettings, FileColumn, Settings
+from backup_assets.settings import AttachmentsSettings, DatabaseSettings, FileColumn, Settings, demo_settings
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 
@@ -57,7 +57,10 @@ def test_each_database_has_jobs_and_schedules_of_its_own(tmp_path: Path):
     repository = definitions.get_repository_def()
 
     assert {"erp4_backup_job", "crm_backup_job", "erp4_restore_job", "crm_restore_job"} <= set(repository.job_names)
-    assert {s.name for s in repository.schedule_defs} == {"erp4_backup_schedule", "crm_backup_schedule"}
+    assert {"erp4_drill_job", "crm_drill_job"} <= set(repository.job_names)
+    assert {s.name for s in repository.schedule_defs} == {
+        f"{name}_{purpose}_schedule" for name in ("erp4", "crm") for purpose in ("backup", "drill")
+    }
     assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in repository.schedule_defs)
 
 
@@ -69,3 +72,13 @@ def test_every_step_of_a_run_shares_one_process(tmp_path: Path):
     job = definitions_of(tmp_path, DatabaseSettings(name="erp4", database="erp4")).resolve_job_def("erp4_backup_job")
 
     assert job.executor_def is dg.in_process_executor
+
+
+def test_the_demo_shows_its_copies_and_starts_nothing_for_that(tmp_path: Path):
+    definitions = build_definitions(demo_settings(tmp_path / "backups", tmp_path / "demo"), NOW)
+
+    graph = definitions.resolve_asset_graph()
+    tokyo, osaka = (dg.AssetKey(["erp4", name]) for name in ("s3_upload", "cross_region_copy"))
+    assert graph.get(tokyo).parent_keys == {dg.AssetKey(["erp4", "metadata"])}
+    assert graph.get(osaka).parent_keys == {tokyo}
+    assert list(tmp_path.iterdir()) == []

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.errors import SettingsError
-from backup_assets.named_stores import address_of, store_named
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.named_stores import address_of, description_of, store_named
+from backup_assets.settings import DatabaseSettings, ObjectLockSettings, Settings, StoreSettings, demo_settings
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.s3 import S3Store
+from backup_assets.stores.s3_location import MIB, PART_BYTES, ObjectLock
+from backup_assets.stores.ssh import SshStore
+from backup_assets.stores.ssh_location import SshLocation
+from backup_assets_tests.stores.object_server import require_weed
 
 BUCKET = StoreSettings(
     name="far",
@@ -23,8 +31,34 @@ BUCKET = StoreSettings(
     sha256_tag=True,
     bandwidth_limit_mb=2.5,
     max_parts=1000,
+    part_size_mb=64,
+    retention_tags=True,
+    object_lock=ObjectLockSettings(mode="COMPLIANCE", daily_days=15, weekly_days=57, monthly_days=366),
     profile="writer",
     read_profile="reader",
+)
+
+
+@pytest.fixture
+def a_short_directory() -> Iterator[Path]:
+    # Not tmp_path: as root that lies below a closed directory, where a server of another user cannot go.
+    directory = Path(tempfile.mkdtemp(prefix="ba-named-"))
+    directory.chmod(0o755)
+    yield directory
+    stop_demo_object_server(directory / "demo")
+    shutil.rmtree(directory)
+
+
+HOST = StoreSettings(
+    name="remote",
+    kind="ssh",
+    host="backup.example",
+    port=2222,
+    user="bk",
+    remote_dir="/srv/backups",
+    ssh_key=Path("/k/key"),
+    known_hosts=Path("/k/known_hosts"),
+    bandwidth_limit_mb=2.5,
 )
 
 
@@ -53,8 +87,25 @@ def test_every_field_of_a_bucket_reaches_its_location(tmp_path: Path) -> None:
     assert (found.endpoint_url, found.addressing_style) == ("https://s3.example:9000", "path")
     assert (found.checksum_mode, found.kms_key_id, found.sse_s3) == ("when_required", "alias/erp4", False)
     assert (found.sha256_tag, found.max_parts) == (True, 1000)
+    assert (found.part_bytes, found.retention_tags) == (64 * MIB, True)
+    assert found.object_lock == ObjectLock("COMPLIANCE", 15, weekly_days=57, monthly_days=366)
     assert found.bandwidth_limit_bytes_per_second == 2_500_000
     assert not found.allow_unencrypted
+
+
+def test_what_is_left_out_is_not_demanded(tmp_path: Path) -> None:
+    bare = StoreSettings(name="far", kind="s3", bucket="erp4-backups", sse_s3="AES256")
+    store = store_named(settings_with(tmp_path, bare), "far")
+    assert isinstance(store, S3Store)
+    found = store.location
+    assert (found.object_lock, found.retention_tags, found.part_bytes) == (None, False, PART_BYTES)
+
+
+def test_a_wanted_part_size_grows_where_the_number_of_parts_demands_it(tmp_path: Path) -> None:
+    store = store_named(settings_with(tmp_path, BUCKET), "far")
+    assert isinstance(store, S3Store)
+    assert store.location.planned_part_bytes(64_000 * MIB) == 64 * MIB
+    assert store.location.planned_part_bytes(64_000 * MIB + 1) == 65 * MIB
 
 
 def test_the_role_that_writes_is_kept_apart_from_the_one_that_reads(tmp_path: Path) -> None:
@@ -76,7 +127,49 @@ def test_an_unknown_name_is_refused_with_those_that_exist(tmp_path: Path) -> Non
     assert refusal.value.why == "configured: local, far"
 
 
+def test_every_field_of_another_host_reaches_its_location(tmp_path: Path) -> None:
+    assert store_named(settings_with(tmp_path, HOST), "remote") == SshStore(
+        SshLocation(
+            host="backup.example",
+            remote_dir="/srv/backups",
+            port=2222,
+            user="bk",
+            ssh_key=Path("/k/key"),
+            known_hosts=Path("/k/known_hosts"),
+            bandwidth_limit_bytes_per_second=2_500_000,
+        ),
+        "remote",
+    )
+
+
 def test_an_address_is_a_path_or_a_url(tmp_path: Path) -> None:
-    settings = settings_with(tmp_path, BUCKET)
+    settings = settings_with(tmp_path, BUCKET, HOST)
+    assert (
+        address_of(store_named(settings, "remote"), "erp4/prod/db/x") == "bk@backup.example:/srv/backups/erp4/prod/db/x"
+    )
     assert address_of(store_named(settings, "local"), "erp4/prod/db/x") == str(tmp_path / "erp4/prod/db/x")
     assert address_of(store_named(settings, "far"), "erp4/prod/db/x") == "s3://erp4-backups/offsite/erp4/prod/db/x"
+
+
+def test_a_description_is_the_store_s_own(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, BUCKET)
+    assert description_of(settings, "far") == store_named(settings, "far").describe()
+    assert description_of(settings, "local") == store_named(settings, "local").describe()
+
+
+def test_to_describe_the_demo_s_buckets_starts_and_makes_nothing(tmp_path: Path) -> None:
+    settings = demo_settings(tmp_path / "backups", tmp_path / "demo")
+    assert description_of(settings, "osaka") == "s3://erp4-osaka (ap-northeast-3)"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_s_bucket_is_reached_without_the_user_s_aws_configuration(
+    a_short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_weed()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "else")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    store_named(demo_settings(a_short_directory / "backups", a_short_directory / "demo"), "tokyo").check()

@@ -89,9 +89,17 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
         ScheduleSettings(timezone=zone)
 
 
+def test_the_demo_has_a_store_for_each_of_two_regions(tmp_path: Path) -> None:
+    tokyo, osaka = load_settings({}, tmp_path).stores
+    assert (tokyo.name, tokyo.region, tokyo.copied_from) == ("tokyo", "ap-northeast-1", None)
+    assert (osaka.name, osaka.region, osaka.copied_from) == ("osaka", "ap-northeast-3", "tokyo")
+    assert tokyo.embedded == osaka.embedded == tmp_path / "var" / "demo"
+
+
 def test_variables_of_stores_apply_to_the_demo_too(tmp_path: Path) -> None:
     settings = load_settings({"FOLDER_COPY_DIR": "usb"}, tmp_path)
     assert settings.is_demo
-    assert [(store.name, store.directory) for store in settings.stores] == [("folder", tmp_path / "usb")]
+    assert [store.name for store in settings.stores] == ["tokyo", "osaka", "folder"]
+    assert settings.stores[2].directory == tmp_path / "usb"
     with pytest.raises(SettingsError, match="S3_BUCKET: missing"):
         load_settings({"SSE_S3": "AES256"}, tmp_path)

@@ -86,6 +86,9 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "SSM_PARAMETER_NAMES": "/erp4/token",
         "RPO_HOURS": "3",
         "RTO_HOURS": "0.25",
+        "RETENTION_DAILY": "30",
+        "RETENTION_WEEKLY": "0",
+        "RETENTION_MONTHLY": "24",
         "DRILL_STORE": "s3_copy",
         "DRILL_HTTP_URL": "http://127.0.0.1:8080/health",
     }
@@ -136,6 +139,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                         "secrets_manager": ["erp4/jwt", "erp4/kintone"],
                         "ssm_parameters": ["/erp4/token"],
                     },
+                    "retention": {"daily": 30, "weekly": 0, "monthly": 24},
                     "objectives": {"rpo_hours": 3, "rto_hours": 0.25},
                     "drill": {"store": "s3_copy", "http_checks": [{"url": "http://127.0.0.1:8080/health"}]},
                     "prefix": "erp4-main",

@@ -92,6 +92,17 @@ def test_two_stores_at_one_place_are_refused(tmp_path: Path) -> None:
     assert mistake.startswith("stores.disk: lies at the same place as the store usb")
 
 
+def test_with_retention_tags_full_archives_are_not_too_far_apart(tmp_path: Path) -> None:
+    def mistakes(days: int, **fields: object) -> list[str]:
+        erp4 = database(attachments={"directory": str(tmp_path), "full_every_days": days})
+        bucket = {"name": "tokyo", "kind": "s3", "bucket": "b", "sse_s3": "AES256", **fields}
+        return found(databases=[erp4], stores=[bucket])
+
+    assert mistakes(30, retention_tags=True) == mistakes(31) == []
+    (mistake,) = mistakes(31, retention_tags=True)
+    assert mistake.startswith("databases.erp4.attachments.full_every_days: at most 30, as the store tokyo")
+
+
 def test_the_local_stores_name_is_taken(tmp_path: Path) -> None:
     (mistake,) = found(stores=[folder("local", tmp_path / "usb")])
     assert "choose another name" in mistake

@@ -19,10 +19,11 @@ from backup_assets.capture.capture import (
     local_store,
     place_of,
 )
-from backup_assets.errors import BackupError, Refused
+from backup_assets.errors import BackupError
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.progress import progress_for
-from backup_assets.sets.manifest import Artifact, Hold, Manifest
+from backup_assets.sets.holds import hold_from
+from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.slots import Slots
 
@@ -33,6 +34,7 @@ QUICK_CHECKS: dict[str, tuple[str, str, bool]] = {
     "roles_present": ("globals", "Every role that owns or may use something in the database is there.", True),
     "matches_index": ("pdf_archive", "Every archived file equals its line in the index, content included.", True),
     "rows_and_files_agree": ("pdf_archive", "Every file that a row of the database names is archived.", False),
+    "encrypted": ("secrets", "The file is one whole encrypted message to exactly the recipients.", True),
 }
 
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
@@ -57,23 +59,6 @@ class CaptureConfig(dg.Config):
         default=None, description="ISO date or time at which the hold ends; left out: when it is released."
     )
     content_hashes: ContentHashes | None = Field(default=None, description="Overrides the setting for this set.")
-
-
-def hold_from(reason: str | None, until: str | None) -> Hold | None:
-    """Return the hold that a run asks for; raises Refused when the end is no time, or there is no reason."""
-    if reason is None:
-        if until is not None:
-            raise Refused("a hold needs a reason", why=f"hold_until is {until!r}, hold is left out", remedy="set hold")
-        return None
-    if until is None:
-        return Hold(reason=reason)
-    try:
-        end = datetime.fromisoformat(until)
-    except ValueError as error:
-        raise Refused(
-            f"{until!r} is no time", why=str(error), remedy="write 2027-01-31 or 2027-01-31T18:00+09:00"
-        ) from error
-    return Hold(reason=reason, until=end if end.tzinfo else end.replace(tzinfo=UTC))
 
 
 def pool_of(database: DatabaseSettings) -> str:
@@ -101,6 +86,19 @@ def external_assets(database: DatabaseSettings) -> list[dg.AssetSpec]:
                 group_name=name,
                 kinds={"file"},
                 description=f"The live folder `{database.attachments.directory}`. It is only read.",
+            )
+        )
+    if database.secrets is not None:
+        secrets = database.secrets
+        names = [*map(str, secrets.files), *secrets.secrets_manager, *secrets.ssm_parameters]
+        specs.append(
+            dg.AssetSpec(
+                [name, "environment"],
+                group_name=name,
+                kinds={"file"} if not (secrets.secrets_manager or secrets.ssm_parameters) else {"file", "aws"},
+                description="The live settings and secrets: "
+                + ", ".join(f"`{one}`" for one in names)
+                + ". They are only read, and shown nowhere.",
             )
         )
     return specs
@@ -148,6 +146,17 @@ def capture_specs(database: DatabaseSettings) -> list[dg.AssetSpec]:
             )
         )
         parts.append("pdf_archive")
+    if database.secrets is not None:
+        specs.append(
+            spec(
+                "secrets",
+                ["environment"],
+                {"file"},
+                "Settings and secrets as one archive that was encrypted before it touched a disk. Opens with stock "
+                "`gpg` or `age`, and `tar`.",
+            )
+        )
+        parts.append("secrets")
     specs.append(
         spec(
             "metadata",
@@ -230,6 +239,8 @@ def build_important_tables(database: DatabaseSettings, settings: Settings, slots
 def _applies(check: str, database: DatabaseSettings) -> bool:
     if check == "rows_and_files_agree":
         return database.attachments is not None and bool(database.attachments.files)
+    if check == "encrypted":
+        return database.secrets is not None
     return check != "matches_index" or database.attachments is not None
 
 
@@ -290,8 +301,10 @@ def _results(database: DatabaseSettings, settings: Settings, captured: Captured)
     }
     if manifest.attachments is not None:
         figures["pdf_archive"] = _attachment_figures(manifest, settings, database)
+    if manifest.secrets is not None:
+        figures["secrets"] = _secrets_figures(manifest, settings, database)
     figures["metadata"] = _set_figures(manifest, settings, database)
-    roles = {"db_dump": "dump", "globals": "globals", "pdf_archive": "archive"}
+    roles = {"db_dump": "dump", "globals": "globals", "pdf_archive": "archive", "secrets": "secrets"}
     for asset, metadata in figures.items():
         artifact = manifest.artifact(roles[asset]) if asset in roles else None
         own = [check for check in checks if check.asset_key == dg.AssetKey([database.name, asset])]
@@ -376,6 +389,19 @@ def _attachment_figures(manifest: Manifest, settings: Settings, database: Databa
         "vanished_count": len(facts.vanished),
         "changing_count": len(facts.changing),
         "skipped_count": len(facts.skipped),
+    }
+
+
+def _secrets_figures(manifest: Manifest, settings: Settings, database: DatabaseSettings) -> dict[str, Any]:
+    facts = manifest.secrets
+    if facts is None:
+        raise AssertionError("the set has no secrets")
+    rows = [f"| {e.kind} | {e.name} | {e.size_bytes:,} | {e.version_id or ''} |" for e in facts.entries]
+    return {
+        **_file_figures(manifest, settings, database, "secrets", "secrets"),
+        "secret_count": len(facts.entries),
+        "recipients": ", ".join(facts.recipients),
+        "captured": dg.MetadataValue.md("\n".join(["| kind | name | bytes | version |", "|---|---|---:|---|", *rows])),
     }
 
 

@@ -49,6 +49,8 @@ def build_backup_job(database: DatabaseSettings, copies: Sequence[Sequence[str]]
     assets = [[name, "db_dump"], [name, "globals"], [name, "metadata"]]
     if database.attachments is not None:
         assets.append([name, "pdf_archive"])
+    if database.secrets is not None:
+        assets.append([name, "secrets"])
     return dg.define_asset_job(
         f"{name}_backup_job",
         selection=dg.AssetSelection.assets(*assets, *copies),

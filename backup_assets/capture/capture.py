@@ -36,7 +36,10 @@ from backup_assets.capture.fingerprints import (
 )
 from backup_assets.capture.preflight import SourceFacts, examine_source, expected_dump_bytes, require_free_disk
 from backup_assets.capture.quick_checks import CheckOutcome, QuickCheckFailed, QuickChecks
+from backup_assets.capture.secrets import SealedSecrets, seal_secrets
 from backup_assets.capture.snapshot import exported_snapshot, read_named_files, read_schema_version, write_named_files
+from backup_assets.ciphers.configured import configured_cipher
+from backup_assets.ciphers.contract import require_content
 from backup_assets.errors import EnvironmentFault
 from backup_assets.files import sha256_of
 from backup_assets.local import local_store, place_of, work_directory
@@ -150,6 +153,7 @@ class Capture:
     def _run(self, workdir: Path) -> Captured:
         queries = parse_integrity_file(self.database.integrity_sql) if self.database.integrity_sql else ()
         attachments = self.database.attachments if self.request.kind == "full" else None
+        sealed = self._seal_secrets(workdir)  # first: what cannot be read is said before hours of dumping
         named_files: Path | None = None
         with open_session(self.server, self.database.database, timeout=self._timeout) as session:
             with self._watch.stage("preflight"):
@@ -169,6 +173,8 @@ class Capture:
                 fingerprints = self._dump(session, set_id, snapshot, facts, queries, tools, workdir, expected)
         self._globals(set_id, tools, facts)
         archived = self._attachments(attachments, set_id, named_files, workdir) if attachments is not None else None
+        if sealed is not None:
+            self._secrets(sealed, set_id)
         manifest = Manifest(
             id=str(set_id),
             kind=self.request.kind,
@@ -187,6 +193,7 @@ class Capture:
             artifacts=tuple(self._artifacts),
             fingerprints=fingerprints,
             attachments=archived,
+            secrets=sealed.facts if sealed is not None else None,
             requires=(archived.full_set,) if archived and archived.mode == "differential" else (),
             only_tables=self.database.important_tables if self.request.kind == "important_tables" else (),
             durations=self._watch.seconds,
@@ -315,12 +322,13 @@ class Capture:
             return frozenset(tables_below(session, self.database.important_tables))
         return frozenset()
 
-    def _adopt(self, kind: str, role: str, name: str, form: str, partial: Path, sha256: str) -> None:
+    def _adopt(
+        self, kind: str, role: str, name: str, form: str, partial: Path, sha256: str, encryption: str | None = None
+    ) -> None:
         with self._watch.stage("commit"):
             size = partial.stat().st_size
-            artifact = Artifact.model_validate(
-                {"kind": kind, "role": role, "name": name, "format": form, "size_bytes": size, "sha256": sha256}
-            )
+            described = {"kind": kind, "role": role, "name": name, "format": form, "encryption": encryption}
+            artifact = Artifact.model_validate({**described, "size_bytes": size, "sha256": sha256})
             self.store.adopt(self.place.key(name), partial, sha256=sha256, size=size)
         self._artifacts.append(artifact)
 
@@ -339,6 +347,32 @@ class Capture:
                 )
                 self._checks.roles_present(partial.read_text(encoding="utf-8"), facts.server.roles)
             self._adopt("globals", "globals", name, "sql", partial, sha256_of(partial))
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _seal_secrets(self, workdir: Path) -> SealedSecrets | None:
+        wanted = self.database.secrets
+        if wanted is None or self.request.kind != "full":
+            return None
+        with self._watch.stage("secrets"):
+            sealed = seal_secrets(self.database, wanted, self.settings, workdir, now=self._now())
+        self._log(f"{len(sealed.facts.entries)} secrets encrypted to {', '.join(sealed.facts.recipients)}")
+        return sealed
+
+    def _secrets(self, sealed: SealedSecrets, set_id: BackupId) -> None:
+        name = f"secrets/{set_id}.tar{sealed.suffix}"
+        partial = self.store.partial_for(self.place.key(name))
+        try:
+            sealed.path.rename(partial)  # the work directory is on the same disk
+            with self._watch.stage("secrets"), self._checks.blocking("encrypted"):
+                configured_cipher(self.settings.encryption).verify_message(partial, size_plain=sealed.size_plain)
+                require_content(sha256_of(partial), sealed.sha256, "the encrypted file of the secrets")
+                self._checks.passed(
+                    "encrypted",
+                    f"one whole message to {', '.join(sealed.facts.recipients)}",
+                    size_bytes=sealed.size_bytes,
+                )
+            self._adopt("secrets", "secrets", name, "tar", partial, sealed.sha256, sealed.cipher)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -399,7 +433,8 @@ class Capture:
             if found.taken_at < self._now() - age:
                 return None
             path = self.store.path_of(self.place.key(index.name))
-            return (found.id, path) if sha256_of(path) == index.sha256 else None
+            # Where plain files are removed once encrypted, those of the newest full archive stay.
+            return (found.id, path) if path.is_file() and sha256_of(path) == index.sha256 else None
         return None
 
 

@@ -153,7 +153,7 @@ class AgeCipher:
                     remedy=f"correct {IDENTITY_SETTING}, or bring the private key here",
                 )
         if not self.identities:
-            raise SettingsError(
+            raise MissingPrivateKey(
                 f"{IDENTITY_SETTING} names no private key to decrypt with",
                 remedy=f"let {IDENTITY_SETTING} name the file that `age-keygen -o FILE` made",
             )

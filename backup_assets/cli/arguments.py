@@ -12,6 +12,11 @@ exit status: 0 done, 1 a check failed, 2 refused or wrong usage, 3 the environme
 In a pipe, tables are tab-separated lines without a header; --json gives everything.
 Settings come from backup.yaml or the environment (docs/settings.md); without any, the embedded demo is used."""
 
+#: As `aws/scope.py` has them, which is not loaded to print a help text.
+AWS_ROLES = (
+    "uploader", "restorer", "verifier", "retention", "copier", "replicator", "administrator", "custodian",
+)  # fmt: skip
+
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
 
 
@@ -31,10 +36,17 @@ def parser() -> argparse.ArgumentParser:
     _list(commands)
     _show(commands)
     _verify(commands)
+    _drill(commands)
     _restore(commands)
     _download(commands)
+    _secrets(commands)
     _sweep(commands)
+    _prune(commands)
+    _hold(commands)
+    _unhold(commands)
     _doctor(commands)
+    _bucket(commands)
+    _aws(commands)
     _demo(commands)
     _dev(commands)
     return top
@@ -116,6 +128,20 @@ def _verify(commands: Commands[argparse.ArgumentParser]) -> None:
     )
 
 
+def _drill(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "drill", "rehearse a whole restore from off-site, against the clock", module="drill", function="drill"
+    )
+    command.add_argument(
+        "--store", metavar="NAME", dest="drill_store",
+        help="the store to fetch from; default: drill.store, else the farthest",
+    )  # fmt: skip
+    command.add_argument(
+        "--set", metavar="ID", dest="drill_set", default="latest",
+        help="an id, the beginning of one, or `latest` (default)",
+    )  # fmt: skip
+
+
 def _restore(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(
         commands, "restore", "restore a set; only with RESTORE_CONFIRM=1, else what would happen is shown",
@@ -156,6 +182,33 @@ def _download(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="parent of the new directory `ID`")
 
 
+def _secrets(commands: Commands[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser(
+        "secrets", help="bring back the secrets of a set, or push a file to AWS Secrets Manager", allow_abbrev=False
+    )
+    inner = group.add_subparsers(metavar="COMMAND", required=True)
+    command = _command(
+        inner, "extract", "write the settings and secrets of a set to files of a new directory",
+        module="secrets", function="extract",
+    )  # fmt: skip
+    command.add_argument("--set", metavar="ID", default="latest", help="an id, the beginning of one, or `latest`")
+    _store(command)
+    command.add_argument("--to", metavar="DIR", type=Path, required=True, help="a new or empty directory")
+    command = _command(
+        inner, "push", "make a file the current version of a secret in AWS Secrets Manager",
+        module="secrets", function="push",
+    )  # fmt: skip
+    command.add_argument("file", metavar="FILE", type=Path, help="for example .env")
+    command.add_argument("secret", metavar="SECRET_NAME", help="name or ARN of the secret")
+    command.add_argument("--region", help="default: that of the configured secrets, else ap-northeast-1")
+    command.add_argument("--profile", help="AWS profile; default: that of the configured secrets")
+    command.add_argument("--endpoint-url", metavar="URL", help="address of a service other than AWS")
+    command.add_argument(
+        "--format", choices=("raw", "json"), default="raw", help="the text as it is (default), or a JSON object"
+    )
+    command.add_argument("--create", action="store_true", help="make the secret when there is none of that name")
+
+
 def _sweep(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(
         commands, "sweep", "show what interrupted backups have left behind", module="sets", function="sweep"
@@ -163,19 +216,80 @@ def _sweep(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--apply", action="store_true", help="remove it")
 
 
+def _prune(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "prune", "show which sets the retention keeps and which may go, and why",
+        module="retention", function="prune",
+    )  # fmt: skip
+    command.add_argument("--store", metavar="NAME", help="this store only; default: all but buckets, which expire sets")
+    command.add_argument("--apply", action="store_true", help="delete what may go")
+    command.add_argument(
+        "--allow-large-share", action="store_true", help="this once, even when more than retention.largest_share goes"
+    )
+
+
+def _hold(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "hold", "keep a set in every store, whatever the retention says", module="retention", function="hold"
+    )
+    _set(command, optional=False)
+    command.add_argument("--reason", metavar="TEXT", required=True, help="why, for example `before release 4.2`")
+    command.add_argument("--until", metavar="DATE", help="ISO date or time at which the hold ends; default: never")
+
+
+def _unhold(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "unhold", "end every hold of a set", module="retention", function="unhold")
+    _set(command, optional=False)
+    command.add_argument("--reason", metavar="TEXT", required=True, help="why it need not be kept any longer")
+
+
 def _doctor(commands: Commands[argparse.ArgumentParser]) -> None:
     _command(commands, "doctor", "check everything that a backup needs", module="doctor", function="doctor")
 
 
+def _aws(commands: Commands[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("aws", help="write what AWS has to be told to keep the roles apart", allow_abbrev=False)
+    inner = group.add_subparsers(metavar="COMMAND", required=True)
+    command = _command(
+        inner, "policies", "write policies for the roles, buckets and keys of the configured stores",
+        module="aws", function="policies", json=False,
+    )  # fmt: skip
+    command.add_argument("--store", metavar="NAME", help="what concerns this store only; default: every one in AWS")
+    command.add_argument("--account", metavar="ID", help="twelve digits; default: the account of the KMS keys")
+    command.add_argument("--output", metavar="DIR", type=Path, help="write files here, with the commands to apply them")
+    command.add_argument(
+        "--trust", metavar="ROLE=WHO", action="append", default=[],
+        help="who may take on a role: an IAM user's name, role/NAME, an ARN, or a service; may be repeated",
+    )  # fmt: skip
+    for role in AWS_ROLES:
+        command.add_argument(f"--{role}", metavar="NAME", help=f"name of that role; default: backup-{role}")
+
+
+def _bucket(commands: Commands[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser(
+        "bucket", help="show in what a bucket differs from a safe place for backups, and change it", allow_abbrev=False
+    )
+    inner = group.add_subparsers(metavar="COMMAND", required=True)
+    plan = _command(inner, "plan", "show what differs, and change nothing", module="bucket", function="plan")
+    apply = _command(
+        inner, "apply", "change what differs; nothing is removed or weakened", module="bucket", function="apply"
+    )
+    for command in (plan, apply):
+        command.add_argument("store", metavar="STORE", nargs="?", help="a store of kind s3; default: all of them")
+        command.add_argument("--profile", help="AWS profile that may look at and change a bucket; default: the store's")
+    apply.add_argument("--yes", action="store_true", help="do not ask")
+    apply.add_argument("--create", action="store_true", help="create a bucket that is missing")
+
+
 def _demo(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(
-        commands, "demo", "see it all at work on a sample ERP with a server of its own",
+        commands, "demo", "see it all at work on a sample ERP with servers of its own",
         module="demo", function="demo", json=False,
     )  # fmt: skip
     command.add_argument("--size", choices=("small", "medium", "large"), help="default: what is there, else small")
     command.add_argument("--keep-going", action="store_true", help="go on after a step that fails")
     _command(
-        commands, "stop-demo", "stop the demo's server; nothing is removed",
+        commands, "stop-demo", "stop the demo's servers; nothing is removed",
         module="demo", function="stop_demo", json=False,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What does a tour of everything look like: a sample ERP, two backups, a restore, and what was proven by it?"""
+"""What does a tour of everything look like: a sample ERP, two backups and their copies, a restore, a drill?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from pathlib import Path
 from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import Column, heading, say, say_table, tell, tell_error, watched
 from backup_assets.demo.erp import DATABASE, add_a_day_of_work, attachments_directory, ensure_erp
+from backup_assets.demo.object_server import demo_object_server, stop_demo_object_server
 from backup_assets.demo.server import connect, demo_server, stop_demo_server
 from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.files import sha256_of
 from backup_assets.progress import human_bytes
+from backup_assets.restore.drill import run_drill
+from backup_assets.restore.drill_report import Drilled
 from backup_assets.restore.restore import Restore, Restored, RestoreRequest
 from backup_assets.sets.backup_set import BackupSet
 
+#: The store that the drill comes back from: the farthest.
+DRILL_STORE = "osaka"
 RESTORED_DATABASE = "erp4_restored"
 RESTORED_ATTACHMENTS = "attachments_restored"
 #: What was changed this shortly before a full archive is archived again by the next differential (attachments.RACY_NS).
 _REST_SECONDS = 2.1
-_STEPS = 6
+_STEPS = 8
 
 
 @dataclass
@@ -71,6 +76,7 @@ def demo(arguments: Namespace) -> int:
     tour = _Tour(arguments.keep_going)
     restored: list[Restored] = []
     compared: list[int] = []
+    drilled: list[Drilled] = []
 
     def take(label: str) -> str:
         with dagster_instance() as instance, progress_bar():
@@ -87,7 +93,8 @@ def demo(arguments: Namespace) -> int:
         manifest = done.taken.manifest
         files = manifest.attachments
         archived = f", {files.mode} archive of {files.archived_files}/{files.files} files" if files else ""
-        return f"{human_bytes(manifest.size_bytes)}{archived}; {len(done.checks)} checks passed"
+        copies = " and ".join(store.name for store in context.settings.stores)
+        return f"{human_bytes(manifest.size_bytes)}{archived}; {len(done.checks)} checks passed; also in {copies}"
 
     def work_a_day() -> str:
         with connect(demo_server(home), DATABASE) as connection:
@@ -102,15 +109,21 @@ def demo(arguments: Namespace) -> int:
         compared.append(_same_files(attachments_directory(home), home / RESTORED_ATTACHMENTS))
         return f"{compared[-1]} files are equal"
 
+    def drill() -> str:
+        drilled.append(_require_drilled(context))
+        return f"{drilled[-1].set_id}, as if this machine were lost; the report: {drilled[-1].report_path}"
+
     tour.step("The sample ERP, with a PostgreSQL server of its own", lambda: _prepare(home, arguments.size))
-    tour.step("A first backup, proven by a trial restore", lambda: take("demo"))
+    tour.step("An S3 server of its own: a bucket for Tokyo, a bucket for Osaka", lambda: demo_object_server(home).url)
+    tour.step("A first backup, proven by a trial restore, copied to Tokyo and on to Osaka", lambda: take("demo"))
     tour.step("A day of work in the ERP", work_a_day)
     tour.step("A second backup: only what is new of the attachments", lambda: take("demo, a day later"))
     tour.step("A restore beside the live database", restore)
     tour.step("The restored attachments against the live ones", compare)
+    tour.step("A drill: the newest set back from Osaka alone", drill)
     latest = context.catalog().latest()
     if latest is not None and restored:
-        _say_proofs(latest, restored[-1], compared[-1] if compared else 0)
+        _say_proofs(latest, restored[-1], compared[-1] if compared else 0, drilled[-1] if drilled else None)
     _say_where_next(context, home)
     return tour.errors[0].exit_code if tour.errors else 0
 
@@ -128,9 +141,10 @@ def _demo_context(arguments: Namespace) -> tuple[Context, Path]:
 
 
 def stop_demo(arguments: Namespace) -> int:
-    """Stop the demo's server."""
+    """Stop the demo's servers."""
     _, home = _demo_context(arguments)
-    say("the demo's server is stopped" if stop_demo_server(home) else "the demo's server was not running")
+    stopped = [stop_demo_server(home), stop_demo_object_server(home)]
+    say("the demo's servers are stopped" if any(stopped) else "the demo's servers were not running")
     return 0
 
 
@@ -152,6 +166,14 @@ def _restore(context: Context, home: Path) -> Restored:
     return Restore(context.database, context.settings, context.store, chosen, request, log=_nothing).run()
 
 
+def _require_drilled(context: Context) -> Drilled:
+    done = run_drill(context.database, context.settings, store=DRILL_STORE, log=_nothing)
+    if not done.passed:
+        first = done.problems[0]
+        raise CheckFailed(f"the drill failed: {first.what}", why=first.found, remedy=first.remedy)
+    return done
+
+
 def _nothing(_: str) -> None:
     """Keep the tour's output short: it says itself what was done."""
 
@@ -171,7 +193,7 @@ def _same_files(live: Path, restored: Path) -> int:
     return len(names[0])
 
 
-def _say_proofs(latest: BackupSet, restored: Restored, files: int) -> None:
+def _say_proofs(latest: BackupSet, restored: Restored, files: int, drilled: Drilled | None) -> None:
     manifest, stages = latest.manifest, restored.record.stages
     figures = manifest.fingerprints
     hashed = sum(1 for table in figures.tables if table.content_hash is not None)
@@ -188,6 +210,8 @@ def _say_proofs(latest: BackupSet, restored: Restored, files: int) -> None:
         ("trial restores passed", "1" if proof else "0", f"{trial:.1f}"),
         ("whole restore", latest.id, f"{sum(stages.values()):.1f}"),
     ]
+    if drilled is not None:
+        rows.append((f"whole drill, from {drilled.store}", str(drilled.set_id), f"{drilled.total_seconds:.1f}"))
     heading("What was proven, each against figures taken in the dump's own snapshot")
     say_table((Column("what"), Column("how much", number=True), Column("seconds", number=True)), rows)
 
@@ -198,7 +222,8 @@ def _say_where_next(context: Context, home: Path) -> None:
         ("backup-assets list", "the sets, and when each was proven"),
         ("backup-assets show latest", "one set, with the stock commands that restore it"),
         ("backup-assets dev (or `make dev`)", "lineage, checks and figures in the Dagster UI"),
-        ("backup-assets stop-demo", f"stop the server in {home}; nothing is removed"),
+        (f"backup-assets list --store {DRILL_STORE}", "the sets that Osaka holds"),
+        ("backup-assets stop-demo", f"stop the servers in {home}; nothing is removed"),
         (str(context.settings.backup_dir), "where the sets lie"),
     )
     if watched():

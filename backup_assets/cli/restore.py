@@ -13,11 +13,13 @@ from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import say_facts, say_json, tell
 from backup_assets.cli.sets import tell_passed_over
 from backup_assets.errors import Refused
+from backup_assets.local import work_directory
 from backup_assets.moments import parse_time
 from backup_assets.named_stores import LOCAL
 from backup_assets.postgres.names import split_table
 from backup_assets.postgres.server import Server
 from backup_assets.restore.database import Selection
+from backup_assets.restore.named_encrypted import decrypted
 from backup_assets.restore.named_files import NamedFiles, open_named_files
 from backup_assets.restore.restore import CONFIRMATION, Restore, Restored, RestoreRequest
 
@@ -37,15 +39,19 @@ def restore(arguments: Namespace) -> int:
         chosen = catalog.resolve(arguments.set, before=before)
         tell_passed_over(arguments.set, catalog.passed_over(chosen, before))
         work = Restore(context.database, context.settings, context.store, chosen, request, log=tell)
-    else:
-        work = _from_files(context, request, files)
-    done = work.run()
+        return _say_done(arguments, work, work.run(), chosen.id)
+    with work_directory(context.settings, "named") as directory:  # for what has to be decrypted
+        work = _from_files(context, request, decrypted(files, context.settings, directory))
+        return _say_done(arguments, work, work.run(), str(files.dump))
+
+
+def _say_done(arguments: Namespace, work: Restore, done: Restored, source: str) -> int:
     if arguments.json:
         body = {**done.record.model_dump(mode="json"), "rows": done.rows, "tables": done.tables, "kept": done.kept}
         say_json({**body, "compared": work.compared})
         return 0
     facts = [
-        ("restored", done.record.set_id if work.compared else str(files.dump if files else "")),
+        ("restored", done.record.set_id if work.compared else source),
         ("database", f"{done.record.database} at {done.record.target}"),
         ("compared", _compared(work, done)),
         ("seconds", f"{sum(done.record.stages.values()):.1f}"),
@@ -70,7 +76,7 @@ def _from_files(context: Context, request: RestoreRequest, files: NamedFiles) ->
     if files.assets is None:
         request = replace(request, with_attachments=False)
     return Restore(
-        context.database, context.settings, context.store, opened.fetched.backup_set, request, log=tell, opened=opened
+        context.database, context.settings, context.store, opened.fetched.backup_set, request, log=tell, files=opened
     )
 
 

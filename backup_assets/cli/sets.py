@@ -23,8 +23,17 @@ from backup_assets.cli.output import (
 from backup_assets.named_stores import LOCAL, address_of, configured_store
 from backup_assets.progress import human_bytes
 from backup_assets.sets.backup_set import BackupSet, Damage
-from backup_assets.sets.records import CopyRecord, Record, RestoreRecord, VerificationRecord
+from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.records import (
+    CopyRecord,
+    DrillRecord,
+    EncryptionRecord,
+    Record,
+    RestoreRecord,
+    VerificationRecord,
+)
 from backup_assets.stores.folder import FolderStore
+from backup_assets.stores.ssh import SshStore
 
 DAMAGED = 1
 LISTED = (
@@ -92,7 +101,8 @@ def _line(context: Context, one: BackupSet, now: datetime) -> dict[str, Any]:
         "state": one.state,
         "faults": list(one.faults),
         "size_bytes": manifest.size_bytes,
-        "rows": manifest.fingerprints.total_rows,
+        "rows": None if manifest.encryption else manifest.fingerprints.total_rows,
+        "encrypted": one.is_encrypted,
         "verified": None if proof is None else {"level": proof.level, "at": proof.at, "content": proof.content},
         "failed": None if failed is None else {"level": failed.level, "at": failed.at},
         "hold": None if hold is None else hold.reason,
@@ -136,10 +146,13 @@ def _row(line: dict[str, Any], now: datetime) -> list[str]:
 
 def show(arguments: Namespace) -> int:
     """Show one set with its files, tables, records and stock commands; status 1 when it is not complete."""
+    from backup_assets.restore.fetch import as_stored
+
     context = context_of(arguments)
     catalog = context.catalog()
     one = catalog.resolve(arguments.set, complete_only=False)
-    paths = {a.role: address_of(context.store, context.place.key(a.name)) for a in one.manifest.artifacts}
+    stored = as_stored(context.store, context.place, one)
+    paths = {a.role: address_of(context.store, context.place.key(a.name)) for a in stored.artifacts}
     script = _script(context, one)
     damaged = bool(one.faults or one.damaged_records)
     if arguments.json:
@@ -155,12 +168,14 @@ def show(arguments: Namespace) -> int:
         )
         return DAMAGED if damaged else 0
     _say_set(one)
-    _say_files(one, paths)
-    heading("tables")
-    say_table(
-        (Column("table"), Column("rows", number=True), Column("content hash", number=True)),
-        [(f"{t.table_schema}.{t.name}", str(t.rows), t.content_hash or "-") for t in one.manifest.fingerprints.tables],
-    )
+    _say_files(stored, paths)
+    if not one.manifest.encryption:
+        heading("tables")
+        say_table(
+            (Column("table"), Column("rows", number=True), Column("content hash", number=True)),
+            [(f"{t.table_schema}.{t.name}", str(t.rows), t.content_hash or "-")
+             for t in one.manifest.fingerprints.tables],
+        )  # fmt: skip
     if one.manifest.fingerprints.integrity:
         heading("integrity queries")
         say_table(
@@ -179,24 +194,26 @@ def show(arguments: Namespace) -> int:
 
 
 def _script(context: Context, one: BackupSet) -> str:
+    from backup_assets.restore.fetch import NOT_RESTORED, as_stored
     from backup_assets.restore.stock_commands import Step, as_text, stock_commands
 
     store, place = context.store, context.place
-    keys = {a.role: place.key(a.name) for a in one.manifest.artifacts}
+    stored = as_stored(store, place, one)
+    keys = {a.role: place.key(a.name) for a in stored.artifacts if a.role not in NOT_RESTORED}
     facts = one.manifest.attachments
     full: str | None = None
     if facts is not None and facts.full_set != one.id:
         owner = context.catalog().find(facts.full_set)
-        archive = owner.manifest.artifact("archive") if owner else None
+        archive = as_stored(store, place, owner).artifact("archive") if owner else None
         full = place.key(archive.name if archive else f"assets/{facts.full_set}.tar.zst")
     if isinstance(store, FolderStore):
         paths = {role: store.path_of(key) for role, key in keys.items()}
-        return as_text(stock_commands(one.manifest, paths, store.path_of(full) if full else None))
+        return as_text(stock_commands(stored, paths, store.path_of(full) if full else None))
     # Elsewhere nothing can be read in place: the files are fetched by their own names first.
     wanted = [*keys.values(), *((full,) if full else ())]
     fetch = Step("the files, into this directory", tuple(_fetch_command(context, key) for key in wanted))
     names = {role: _file_name(key) for role, key in keys.items()}
-    return as_text((fetch, *stock_commands(one.manifest, names, _file_name(full) if full else None)))
+    return as_text((fetch, *stock_commands(stored, names, _file_name(full) if full else None)))
 
 
 def _file_name(key: str) -> str:
@@ -204,6 +221,8 @@ def _file_name(key: str) -> str:
 
 
 def _fetch_command(context: Context, key: str) -> str:
+    if isinstance(context.store, SshStore):
+        return context.store.location.fetch_command(key, _file_name(key))
     configured = configured_store(context.settings, context.store_name)
     options = ["--region", configured.region]
     if configured.endpoint_url:
@@ -224,7 +243,8 @@ def _say_set(one: BackupSet) -> None:
         ("state", one.state + "".join(f"; {fault}" for fault in one.faults)),
         ("verified", f"{proof.level}, {local_time(proof.at)}" if proof else "-"),
         ("size", f"{human_bytes(manifest.size_bytes)} ({manifest.size_bytes} bytes)"),
-        ("rows", f"{manifest.fingerprints.total_rows} in {len(manifest.fingerprints.tables)} tables"),
+        ("encrypted", _encryption(one)),
+        ("rows", _rows(manifest)),
         ("server", f"PostgreSQL {manifest.server.version}, {human_bytes(manifest.server.database_bytes)} on disk"),
         ("dumped by", f"pg_dump {manifest.client.version} from {manifest.client.directory}"),
         ("snapshot", f"LSN {manifest.snapshot.lsn}"),
@@ -246,11 +266,22 @@ def _say_set(one: BackupSet) -> None:
     say_facts(facts)
 
 
-def _say_files(one: BackupSet, paths: dict[str, str]) -> None:
+def _encryption(one: BackupSet) -> str:
+    found = one.manifest.encryption or one.encryption
+    return f"with {found.cipher} to {', '.join(found.recipients)}" if found else "no"
+
+
+def _rows(manifest: Manifest) -> str:
+    if manifest.encryption:
+        return "told by the encrypted manifest alone"
+    return f"{manifest.fingerprints.total_rows} in {len(manifest.fingerprints.tables)} tables"
+
+
+def _say_files(stored: Manifest, paths: dict[str, str]) -> None:
     heading("files")
     say_table(
         (Column("file"), Column("bytes", number=True), Column("SHA-256"), Column("path", wide=True)),
-        [(a.role, str(a.size_bytes), a.sha256, paths[a.role]) for a in one.manifest.artifacts],
+        [(a.role, str(a.size_bytes), a.sha256, paths[a.role]) for a in stored.artifacts],
     )
 
 
@@ -263,13 +294,19 @@ def _told(record: Record) -> str:
         outcome = "done" if record.passed else "FAILED: " + _problems(record)
         kept = f", old one kept as {record.kept_old_database}" if record.kept_old_database else ""
         return f"into {record.database} at {record.target}{kept}: {outcome} ({sum(record.stages.values()):.1f} s)"
+    if isinstance(record, DrillRecord):
+        outcome = "passed" if record.passed else "FAILED: " + _problems(record)
+        return f"from {record.store}: {outcome} ({record.total_seconds:.1f} s of {record.rto_hours * 3600:.0f} s)"
     if isinstance(record, CopyRecord):
         sent = f"{human_bytes(record.bytes)} sent ({record.seconds:.1f} s)"
         return f"to {record.store}: {len(record.artifacts)} files, {sent}"
+    if isinstance(record, EncryptionRecord):
+        size = human_bytes(sum(file.encrypted_size_bytes for file in record.files))
+        return f"{record.cipher} to {', '.join(record.recipients)}: {len(record.files)} files, {size}"
     return record.reason
 
 
-def _problems(record: VerificationRecord | RestoreRecord) -> str:
+def _problems(record: VerificationRecord | RestoreRecord | DrillRecord) -> str:
     return "; ".join(map(str, record.problems[:5]))
 
 

@@ -11,41 +11,52 @@ from backup_assets.capture.assets import OWNERS
 from backup_assets.errors import BackupError, CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.local import place_of
-from backup_assets.named_stores import address_of, store_named
+from backup_assets.named_stores import address_of, configured_store, description_of, store_named
 from backup_assets.offsite.copies import Copied, Kind, copy_slot
+from backup_assets.offsite.encrypted_assets import build_encrypted, encrypted_asset_key
 from backup_assets.progress import human_bytes
 from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
 from backup_assets.slots import Slots
 
-ASSETS = {"s3": "s3_upload", "folder": "folder_copy"}
+ASSETS = {"s3": "s3_upload", "folder": "folder_copy", "ssh": "remote_copy"}
+CROSS_COPY = "cross_region_copy"
 CHECK = "stored"
-_KINDS = {"s3": {"s3"}, "folder": {"file"}}
+_KINDS = {"s3": {"s3"}, "folder": {"file"}, "ssh": {"ssh"}}
 _PROMISES = {
     "s3": "every object has the size and SHA-256 of its manifest, as the service itself computed it, and the "
     "encryption and key that are required",
     "folder": "every file was read back from the other disk and has the size and SHA-256 of its manifest",
+    "ssh": "every file was hashed on that host, and has the size and SHA-256 of its manifest",
 }
 #: A network or a service that was away for a moment; whatever else fails is not tried again.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+#: The same after 1, 3 and 7 minutes: most objects that a bucket replicates by itself arrive within a few.
+CROSS_COPY_RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def copy_asset_name(settings: Settings, store: StoreSettings, kind: Kind = "full") -> str:
-    """Return `s3_upload` or `folder_copy`, followed by the store's name where several are of its kind."""
-    several = sum(other.kind == store.kind for other in settings.stores) > 1
-    name = ASSETS[store.kind] + (f"_{store.name}" if several else "")
+    """Return `s3_upload`, `folder_copy`, … or `cross_region_copy`, with the store's name where several are alike."""
+    alike = [other for other in settings.stores if _base_name(other) == _base_name(store)]
+    name = _base_name(store) + (f"_{store.name}" if len(alike) > 1 else "")
     return name if kind == "full" else f"{kind}_{name}"
 
 
+def _base_name(store: StoreSettings) -> str:
+    return CROSS_COPY if store.copied_from else ASSETS[store.kind]
+
+
 def copy_asset_keys(database: DatabaseSettings, settings: Settings, kind: Kind = "full") -> list[list[str]]:
-    """Return the keys of a database's copies, in the order of the stores."""
-    return [[database.name, copy_asset_name(settings, store, kind)] for store in settings.stores]
+    """Return the keys of what follows a capture: the encryption, where there is one, and the copies."""
+    encrypted = [encrypted_asset_key(database, kind)] if settings.encryption.encrypts else []
+    return [*encrypted, *([database.name, copy_asset_name(settings, store, kind)] for store in settings.stores)]
 
 
 def build_copies(
     database: DatabaseSettings, settings: Settings, slots: Slots, kind: Kind = "full"
 ) -> list[dg.AssetsDefinition]:
-    """Return the copies of one database's sets of a kind; none when no further store is configured."""
-    return [_build_copy(database, settings, store, slots, kind) for store in settings.stores]
+    """Return the encryption and the copies of one database's sets of a kind; none where nothing is configured."""
+    encrypted = [build_encrypted(database, settings, slots, kind)] if settings.encryption.encrypts else []
+    return encrypted + [_build_copy(database, settings, store, slots, kind) for store in settings.stores]
 
 
 def _build_copy(
@@ -53,16 +64,16 @@ def _build_copy(
 ) -> dg.AssetsDefinition:
     name = copy_asset_name(settings, store, kind)
     key = dg.AssetKey([database.name, name])
-    where = store_named(settings, store.name).describe()
+    where = description_of(settings, store.name)
     spec = dg.AssetSpec(
         key,
-        deps=[[database.name, "metadata" if kind == "full" else "important_tables"]],
+        deps=[_upstream(database, settings, store, kind)],
         group_name=database.name,
         kinds=_KINDS[store.kind],
         owners=OWNERS,
-        description=f"Every set of the slot in {where}, with the sets that they require: artifacts first, the "
-        "manifest last. What is there already is compared and not sent again, so that a backfill copies what is "
-        "missing.",
+        description=f"Every set of the slot in {where}{_origin(store)}, with the sets that they require: artifacts "
+        "first, the manifest last. What is there already is compared and not sent again, so that a backfill copies "
+        "what is missing.",
     )
     check = dg.AssetCheckSpec(
         CHECK,
@@ -79,12 +90,18 @@ def _build_copy(
         check_specs=[check],
         partitions_def=slots.definition,
         pool=f"store_{store.name}",
-        retry_policy=RETRIES,
+        retry_policy=CROSS_COPY_RETRIES if store.copied_from else RETRIES,
     )
     def copies(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_failure():
             target = store_named(settings, store.name, writing=True)
-            done = copy_slot(database, settings, target, context.partition_key, kind, log=context.log.info)
+            if store.copied_from:
+                # boto3 costs a third of a second: only who works with a bucket pays it.
+                from backup_assets.offsite.cross_copies import cross_copy_slot
+
+                done = cross_copy_slot(database, settings, store, context.partition_key, kind, log=context.log.info)
+            else:
+                done = copy_slot(database, settings, target, context.partition_key, kind, log=context.log.info)
         failed = [one for one in done if one.error is not None]
         result = dg.AssetCheckResult(
             passed=not failed,
@@ -101,6 +118,18 @@ def _build_copy(
         yield dg.MaterializeResult(asset_key=key, metadata=_figures(done, uri), check_results=[result])
 
     return copies
+
+
+def _origin(store: StoreSettings) -> str:
+    return f", copied from the store {store.copied_from}" if store.copied_from else ""
+
+
+def _upstream(database: DatabaseSettings, settings: Settings, store: StoreSettings, kind: Kind) -> list[str]:
+    if store.copied_from:
+        return [database.name, copy_asset_name(settings, configured_store(settings, store.copied_from), kind)]
+    if settings.encryption.encrypts:
+        return encrypted_asset_key(database, kind)
+    return [database.name, "metadata" if kind == "full" else "important_tables"]
 
 
 def _error_of(failed: Sequence[Copied], where: str) -> BackupError:

@@ -138,7 +138,7 @@ class Cluster:
             remove_tree(unfinished)
         identity = server_identity()
         binaries = reachable_binaries(binaries, identity)
-        base = _server_base(directory, identity)
+        base = server_base(directory, identity)
         facts = _Facts(
             data_directory=str(base / "data"),
             socket_directory=str(make_socket_directory(base, identity)),
@@ -421,7 +421,7 @@ def _read_facts(directory: Path) -> _Facts | None:
         ) from error
 
 
-def _server_base(directory: Path, identity: Identity | None) -> Path:
+def server_base(directory: Path, identity: Identity | None) -> Path:
     """Return where data and socket go: ``directory``, or a fresh directory elsewhere that the server can reach."""
     if identity is None:
         return directory

@@ -11,6 +11,7 @@ from backup_assets.capture.assets import pool_of
 from backup_assets.capture.capture import local_store, place_of
 from backup_assets.errors import CheckFailed, Refused
 from backup_assets.faults import as_failure, failure_of
+from backup_assets.offsite.encrypted import remove_plain_files
 from backup_assets.restore.verification import Proof, verify_set
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet
@@ -52,6 +53,7 @@ def build_restored_check(
             proofs = [
                 verify_set(database, settings, local_store(settings), one, log=context.log.info) for one in chosen
             ]
+            remove_plain_files(database, settings, log=context.log.info)
         failed = [proof for proof in proofs if not proof.record.passed]
         yield dg.AssetCheckResult(
             passed=not failed,

@@ -10,10 +10,10 @@ from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import CHUNK_BYTES, make_private_directory, partial_file, sha256_of, write_durably
 from backup_assets.named_stores import catalog_in
 from backup_assets.progress import Progress
-from backup_assets.restore.fetch import needed_artifacts
+from backup_assets.restore.fetch import NOT_RESTORED, as_stored, stored_artifacts
 from backup_assets.restore.stock_commands import as_text, stock_commands
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.sets.manifest import Artifact
+from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import Place
 from backup_assets.stores.contract import Store
 
@@ -39,16 +39,20 @@ def download_set(
     EnvironmentFault when the directory cannot be written.
     """
     target = parent / chosen.id
+    stored = as_stored(store, place, chosen)
     paths: dict[str, Path] = {}
+    others: list[Path] = []
     full: Path | None = None
     size = 0
     try:
         make_private_directory(target)
-        for owner, artifact in needed_artifacts(catalog_in(store, place), chosen):
+        for owner, artifact in stored_artifacts(store, place, catalog_in(store, place), chosen):
             path = target / artifact.name.rpartition("/")[2]
             _copy(store, place.key(artifact.name), artifact, path, progress)
             size += artifact.size_bytes
-            if owner == chosen.id:
+            if artifact.role in NOT_RESTORED:
+                others.append(path)
+            elif owner == chosen.id:
                 paths[artifact.role] = path
             else:
                 full = path
@@ -56,14 +60,14 @@ def download_set(
         _write(manifest, chosen.manifest.to_json())
         readme = target / README
         readme.unlink(missing_ok=True)
-        write_durably(readme, _readme(chosen, {role: path.name for role, path in paths.items()}, full).encode())
+        write_durably(readme, _readme(stored, {role: path.name for role, path in paths.items()}, full).encode())
     except OSError as error:
         raise EnvironmentFault(
             f"the set cannot be written to {target}",
             why=f"{error.strerror or error}",
             remedy="free space there, correct the permissions, or name another directory with --to",
         ) from error
-    files = (*paths.values(), *((full,) if full else ()), manifest, readme)
+    files = (*paths.values(), *others, *((full,) if full else ()), manifest, readme)
     return Downloaded(target, files, size)
 
 
@@ -104,17 +108,24 @@ def _require_same(path: Path, sha256: str) -> None:
         )
 
 
-def _readme(chosen: BackupSet, names: dict[str, str], full: Path | None) -> str:
-    manifest = chosen.manifest
+def _readme(manifest: Manifest, names: dict[str, str], full: Path | None) -> str:
     steps = stock_commands(manifest, names, full.name if full else None)
+    ciphers = sorted({a.encryption for a in manifest.artifacts if a.encryption and a.role not in NOT_RESTORED})
+    figures = manifest.fingerprints
+    content = f"{figures.total_rows} rows in {len(figures.tables)} tables. " if figures.tables else ""
+    privacy = (
+        f"The files are encrypted with {' and '.join(ciphers)}."
+        if ciphers
+        else "The files are not encrypted: keep them private."
+    )
     return (
-        f"# Backup set {chosen.id} of database {manifest.source_database} ({manifest.env}), as it was at\n"
-        f"# {chosen.taken_at.isoformat()}, PostgreSQL {manifest.server.version}, dumped by pg_dump "
+        f"# Backup set {manifest.id} of database {manifest.source_database} ({manifest.env}), as it was at\n"
+        f"# {manifest.snapshot.taken_at.isoformat()}, PostgreSQL {manifest.server.version}, dumped by pg_dump "
         f"{manifest.client.version}.\n"
-        f"# {manifest.fingerprints.total_rows} rows in {len(manifest.fingerprints.tables)} tables. The files are not "
-        "encrypted: keep them private.\n"
+        f"# {content}{privacy}\n"
         "#\n"
-        "# To restore without any other program than PostgreSQL's own (and zstd, GNU tar, awk), in this directory.\n"
+        "# To restore without any other program than PostgreSQL's own (and zstd, GNU tar, awk"
+        f"{''.join(f', {cipher}' for cipher in ciphers)}), in this directory.\n"
         "# PGHOST, PGPORT and PGUSER (a superuser) name the server; pg_restore must not be older than pg_dump was.\n\n"
         + as_text(steps)
     )

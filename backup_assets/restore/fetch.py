@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from backup_assets.capture.preflight import require_free_disk
 from backup_assets.errors import CheckFailed
-from backup_assets.files import CHUNK_BYTES, sha256_of
+from backup_assets.restore.fetch_file import decrypt_file, fetch_artifact
+from backup_assets.restore.opening import opened
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
-from backup_assets.sets.manifest import Artifact
+from backup_assets.sets.envelope import encrypted_files
+from backup_assets.sets.manifest import Artifact, CipherName, Manifest
 from backup_assets.sets.place import Place
-from backup_assets.stores.contract import MissingObject, Store
-from backup_assets.stores.disk_faults import explained
+from backup_assets.sets.records import EncryptedFile
+from backup_assets.settings import EncryptionSettings
+from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
+
+#: What no restore of a database takes: they are opened on their own, see docs/secrets.md.
+NOT_RESTORED = ("secrets",)
 
 
 @dataclass(frozen=True)
@@ -35,71 +39,151 @@ class FetchedSet:
         return artifact
 
 
-def needed_artifacts(catalog: Catalog, chosen: BackupSet) -> list[tuple[str, Artifact]]:
-    """Return every artifact that a restore of ``chosen`` takes, each with the id of the set that it belongs to."""
-    needed = [(chosen.id, artifact) for artifact in chosen.manifest.artifacts]
+@dataclass(frozen=True)
+class Needed:
+    """One file that a restore takes: the set that it belongs to, what it is, and how it lies there encrypted."""
+
+    owner: str
+    artifact: Artifact
+    encrypted: EncryptedFile | None = None
+    cipher: CipherName = "gpg"
+
+    @property
+    def bytes_here(self) -> int:
+        """Bytes that fetching takes on this machine's disk at most."""
+        return self.artifact.size_bytes + (self.encrypted.encrypted_size_bytes if self.encrypted else 0)
+
+
+def stored_artifacts(store: Store, place: Place, catalog: Catalog, chosen: BackupSet) -> list[tuple[str, Artifact]]:
+    """Return what a restore of ``chosen`` takes, as it is stored, each file with the id of its set."""
+    needed = [(chosen.id, artifact) for artifact in as_stored(store, place, chosen).artifacts]
     for other in catalog.closure(chosen)[:-1]:
-        archive = other.manifest.artifact("archive")
+        archive = as_stored(store, place, other).artifact("archive")
         if archive is not None:
             needed.append((other.id, archive))
     return needed
 
 
-def fetch_set(store: Store, place: Place, catalog: Catalog, chosen: BackupSet, directory: Path) -> FetchedSet:
-    """Return ``chosen`` with all its files on this machine, sizes and SHA-256 proven.
+def fetch_set(
+    store: Store,
+    place: Place,
+    catalog: Catalog,
+    chosen: BackupSet,
+    directory: Path,
+    encryption: EncryptionSettings,
+) -> FetchedSet:
+    """Return ``chosen`` with all its files in plain on this machine, sizes and SHA-256 proven.
 
-    Files of a folder store are read where they are; others are written to ``directory``, 0600. Raises CheckFailed
-    naming every file that is missing or damaged, before anything else is touched; EnvironmentFault, before anything
-    is fetched, when the disk of ``directory`` has no room for all of them.
+    Plain files of a folder store are read where they are; others are written to ``directory``, 0600. An encrypted set
+    comes with its own manifest. Raises CheckFailed naming every file that is missing or damaged, before anything else
+    is touched; EnvironmentFault, before anything is fetched, when the disk of ``directory`` has no room for all of
+    them or the private key is not here.
     """
-    needed = needed_artifacts(catalog, chosen)
-    if not isinstance(store, FolderStore):
-        require_free_disk(directory, sum(one.size_bytes for _, one in needed), f"the files of the set {chosen.id}")
+    chosen = opened(store, place, chosen, encryption)
+    needed = _needed(store, place, catalog, chosen, encryption)
+    here = isinstance(store, FolderStore)
+    taken = sum(one.bytes_here for one in needed if one.encrypted or not here)
+    if taken:
+        require_free_disk(directory, taken, f"the files of the set {chosen.id}")
     paths: dict[str, Path] = {}
     full_archive: Path | None = None
     problems: list[str] = []
-    for owner, artifact in needed:
+    for one in needed:
         try:
-            path = _fetch(store, place, artifact, directory)
+            if one.encrypted:
+                path = decrypt_file(store, place, one.encrypted, one.cipher, encryption, directory)
+            else:
+                path = fetch_artifact(store, place, one.artifact, directory)
         except (CheckFailed, FileNotFoundError) as error:
             problems.append(str(error).splitlines()[0])
             continue
-        if owner == chosen.id:
-            paths[artifact.role] = path
+        if one.owner == chosen.id:
+            paths[one.artifact.role] = path
         else:
             full_archive = path
     if problems:
-        raise CheckFailed(
-            f"the set {chosen.id} is damaged in {store.describe()}",
-            why="; ".join(problems),
-            remedy="use another set, or the same one from another store",
-        )
+        raise _damaged(store, chosen, problems)
     return FetchedSet(chosen, paths, full_archive)
 
 
-def _fetch(store: Store, place: Place, artifact: Artifact, directory: Path) -> Path:
-    key = place.key(artifact.name)
-    if isinstance(store, FolderStore):
-        path = store.path_of(key)
-        if not path.is_file():
-            raise MissingObject(f"{key} is missing")
-        _require_equal(artifact, path.stat().st_size, sha256_of(path))
-        return path
-    target = directory / artifact.name.replace("/", "-")
-    digest, size = hashlib.sha256(), 0
-    with explained(f"fetch {artifact.name}", directory):
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as handle, store.open(key) as source:
-            while chunk := source.read(CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-                handle.write(chunk)
-    _require_equal(artifact, size, digest.hexdigest())
-    return target
+def require_stored(store: Store, place: Place, catalog: Catalog, chosen: BackupSet, directory: Path) -> None:
+    """Read every file that a restore of ``chosen`` takes, as it is stored; no private key is needed.
+
+    Raises CheckFailed naming every file that is missing or damaged.
+    """
+    problems: list[str] = []
+    for _, artifact in stored_artifacts(store, place, catalog, chosen):
+        try:
+            path = fetch_artifact(store, place, artifact, directory)
+        except (CheckFailed, FileNotFoundError) as error:
+            problems.append(str(error).splitlines()[0])
+            continue
+        if path.parent == directory:
+            path.unlink()
+    if problems:
+        raise _damaged(store, chosen, problems)
 
 
-def _require_equal(artifact: Artifact, size: int, sha256: str) -> None:
-    if size != artifact.size_bytes:
-        raise CheckFailed(f"{artifact.name} has {size} bytes instead of {artifact.size_bytes}")
-    if sha256 != artifact.sha256:
-        raise CheckFailed(f"{artifact.name} has another SHA-256 than its manifest says")
+def require_beside(store: Store, place: Place, chosen: BackupSet, directory: Path) -> None:
+    """Read what no restore of a database takes, as it is stored: a set is not proven while it is damaged.
+
+    Raises CheckFailed naming what is missing or damaged.
+    """
+    problems: list[str] = []
+    for artifact in chosen.manifest.artifacts:
+        if artifact.role not in NOT_RESTORED:
+            continue
+        try:
+            fetch_artifact(store, place, artifact, directory)
+        except CheckFailed as error:
+            problems.append(str(error).splitlines()[0])
+    if problems:
+        raise _damaged(store, chosen, problems)
+
+
+def _damaged(store: Store, chosen: BackupSet, problems: list[str]) -> CheckFailed:
+    return CheckFailed(
+        f"the set {chosen.id} is damaged in {store.describe()}",
+        why="; ".join(problems),
+        remedy="use another set, or the same one from another store",
+    )
+
+
+def _needed(
+    store: Store, place: Place, catalog: Catalog, chosen: BackupSet, encryption: EncryptionSettings
+) -> list[Needed]:
+    needed: list[Needed] = []
+    for other in catalog.closure(chosen)[:-1]:
+        owner = opened(store, place, other, encryption)
+        needed += [one for one in _files_of(store, place, owner) if one.artifact.role == "archive"]
+    return [*_files_of(store, place, chosen), *needed]
+
+
+def _files_of(store: Store, place: Place, one: BackupSet) -> list[Needed]:
+    sealed = encrypted_files(one)
+    encryption = one.encryption if one.envelope is None else one.envelope.encryption
+    found: list[Needed] = []
+    for artifact in one.manifest.artifacts:
+        if artifact.role in NOT_RESTORED:
+            continue
+        file = sealed.get(artifact.role)
+        if file is None or encryption is None or (one.envelope is None and store.stat(place.key(artifact.name))):
+            found.append(Needed(one.id, artifact))
+        else:
+            found.append(Needed(one.id, artifact, file, encryption.cipher))
+    return found
+
+
+def as_stored(store: Store, place: Place, one: BackupSet) -> Manifest:
+    """Return the set's manifest with its artifacts as they lie in ``store``: encrypted where the plain one is gone."""
+    sealed = encrypted_files(one) if one.envelope is None else {}
+    cipher = one.encryption.cipher if one.encryption else None
+    artifacts: list[Artifact] = []
+    for artifact in (one.envelope or one.manifest).artifacts:
+        file = sealed.get(artifact.role)
+        if file is not None and store.stat(place.key(artifact.name)) is None:
+            update = {"size_bytes": file.encrypted_size_bytes, "sha256": file.encrypted_sha256, "encryption": cipher}
+            artifacts.append(artifact.model_copy(update={"name": file.encrypted_name, **update}))
+        else:
+            artifacts.append(artifact)
+    return (one.envelope or one.manifest).model_copy(update={"artifacts": tuple(artifacts)})

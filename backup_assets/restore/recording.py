@@ -8,18 +8,31 @@ from collections.abc import Callable
 from backup_assets.errors import BackupError
 from backup_assets.local import local_store
 from backup_assets.named_stores import LOCAL
+from backup_assets.sets.envelope import disclosed
 from backup_assets.sets.place import Place
 from backup_assets.sets.records import Record, record_key
 from backup_assets.settings import Settings
 from backup_assets.stores.contract import Store
 
 
-def store_record(store: Store, settings: Settings, place: Place, record: Record, log: Callable[[str], None]) -> str:
+def store_record(
+    store: Store,
+    settings: Settings,
+    place: Place,
+    record: Record,
+    log: Callable[[str], None],
+    *,
+    withheld: bool = False,
+) -> str:
     """Store a record beside the set in ``store`` and return the name of the store that has it now.
 
     Who may only read there has it in the local store: a finding is not lost because it could not be written where it
-    belongs. Raises as `Store.put` does when the local store takes it neither.
+    belongs. ``withheld`` is for a set that lies there encrypted: the store is told the outcome alone, and what was
+    found goes to the local store. Raises as `Store.put` does when the local store takes it neither.
     """
+    if withheld and disclosed(record) != record:
+        store_record(local_store(settings), settings, place, record, log)
+        record = disclosed(record)
     body = record.to_json()
     key = record_key(place, record)
     digest = hashlib.sha256(body).hexdigest()
@@ -32,3 +45,9 @@ def store_record(store: Store, settings: Settings, place: Place, record: Record,
         local_store(settings).put(key, body, sha256=digest, size=len(body))
         return LOCAL
     return store.name
+
+
+def put_record(store: Store, place: Place, record: Record) -> None:
+    """Store a record in ``store`` and nowhere else; raises as `Store.put` does."""
+    body = record.to_json()
+    store.put(record_key(place, record), body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))

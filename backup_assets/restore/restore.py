@@ -30,6 +30,7 @@ from backup_assets.restore.leftovers import (
     sole_restore,
 )
 from backup_assets.restore.named_files import OpenedFiles
+from backup_assets.restore.opening import opened
 from backup_assets.restore.recording import store_record
 from backup_assets.restore.roles import restore_roles
 from backup_assets.restore.scratch import reading_clients, require_extensions
@@ -128,18 +129,21 @@ class Restore:
         *,
         log: Callable[[str], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        opened: OpenedFiles | None = None,
+        files: OpenedFiles | None = None,
     ) -> None:
-        """With ``opened``, the files of ``chosen`` are those that the operator named, not those of ``store``."""
-        self._opened = opened
+        """With ``files``, the files of ``chosen`` are those that the operator named, not those of ``store``.
+
+        The manifest of an encrypted set is decrypted here; raises as `opening.opened` does.
+        """
+        self._opened = files
         self._database = database
         self._settings = settings
         self._store = store
-        self._chosen = chosen
+        self._place = place_of(database, settings)
+        self._chosen = chosen if files else opened(store, self._place, chosen, settings.encryption)
         self._request = request
         self._log = log
         self._now = now
-        self._place = place_of(database, settings)
         self._server = request.server or source_server(database)
         self._name = _valid_name(request.into, chosen.manifest.source_database)
         self._stages: dict[str, float] = {}
@@ -268,7 +272,7 @@ class Restore:
                 fetched = self._opened.fetched
             else:
                 catalog = catalog_in(self._store, self._place)
-                fetched = fetch_set(self._store, self._place, catalog, self._chosen, workdir)
+                fetched = fetch_set(self._store, self._place, catalog, self._chosen, workdir, self._settings.encryption)
         with self._stage("read"):
             dump = fetched.artifact("dump")
             clients = reader_for(self._chosen.manifest, self._settings)
@@ -423,7 +427,14 @@ class Restore:
         if not self.compared:
             return record
         try:
-            store_record(self._store, self._settings, self._place, record, self._log)
+            store_record(
+                self._store,
+                self._settings,
+                self._place,
+                record,
+                self._log,
+                withheld=self._chosen.envelope is not None,
+            )
         except BackupError as error:
             self._log(f"the restore could not be recorded beside the set: {error.what}")
         return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.postgres.clients import Clients, find_clients
@@ -25,6 +26,9 @@ from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
 _MARK = (
     "SELECT system_identifier::text || pg_catalog.pg_postmaster_start_time()::text FROM pg_catalog.pg_control_system()"
 )
+#: The settings that name a server for trial restores, and what messages call it.
+Setting = Literal["verification.scratch", "drill.server"]
+_NAMED = {"verification.scratch": "scratch", "drill.server": "drill's"}
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,19 @@ class Scratch:
 
 
 @contextmanager
-def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Manifest) -> Iterator[Scratch]:
+def scratch_server(
+    database: DatabaseSettings, settings: Settings, manifest: Manifest, *, setting: Setting = "verification.scratch"
+) -> Iterator[Scratch]:
     """Yield a server to restore ``manifest``'s dump on: the configured one, or a cluster made for the occasion.
+
+    ``setting`` says which setting configures it.
 
     Raises EnvironmentFault when no server of the right version can be had or an extension is missing, Refused when
     the configured scratch server is the source itself.
     """
     archive_major = int(manifest.client.version.split(".")[0])
-    configured = database.verification.scratch
+    configured = configured_scratch(database, setting)
     if configured is not None:
-        _require_other_server(configured, database.server)
         yield _scratch(Server.from_settings(configured), settings, manifest, archive_major, throw_away=False)
         return
     sweep_stale_clusters()
@@ -56,6 +63,14 @@ def scratch_server(database: DatabaseSettings, settings: Settings, manifest: Man
     with throw_away_cluster(None, binaries, superuser=superuser) as cluster:
         server = Server.from_settings(cluster.server_settings())
         yield _scratch(server, settings, manifest, archive_major, throw_away=True)
+
+
+def configured_scratch(database: DatabaseSettings, setting: Setting) -> ServerSettings | None:
+    """Return the server that ``setting`` names, None for a throw-away one; raises Refused when it is the source."""
+    configured = database.verification.scratch if setting == "verification.scratch" else database.drill.server
+    if configured is not None:
+        _require_other_server(configured, database.server, setting)
+    return configured
 
 
 def reading_clients(settings: Settings, manifest: Manifest) -> tuple[Clients, ...]:
@@ -78,13 +93,13 @@ def reading_clients(settings: Settings, manifest: Manifest) -> tuple[Clients, ..
     return able
 
 
-def _require_other_server(scratch: ServerSettings, source: ServerSettings) -> None:
+def _require_other_server(scratch: ServerSettings, source: ServerSettings, setting: Setting) -> None:
     same = (scratch.host, scratch.port, scratch.container) == (source.host, source.port, source.container)
     if same or ((mark := _mark_of(scratch)) is not None and mark == _mark_of(source)):
         raise Refused(
-            "the scratch server is the source itself",
+            f"the {_NAMED[setting]} server is the source itself",
             why=f"{Server.from_settings(scratch).place} and {Server.from_settings(source).place} are one server",
-            remedy="name another server in verification.scratch, or leave it out",
+            remedy=f"name another server in {setting}, or leave it out",
         )
 
 

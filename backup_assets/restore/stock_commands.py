@@ -10,6 +10,11 @@ from pathlib import Path
 from backup_assets.restore.attachments import STOCK_RESTORE
 from backup_assets.sets.manifest import Artifact, Manifest
 
+#: Roles of the files that a restore takes.
+RESTORED_ROLES = ("dump", "globals", "archive", "index")
+#: The commands that decrypt, by how the encrypted file's name ends; each takes the output's name, then the file's.
+_DECRYPTION = {".gpg": "gpg --decrypt", ".age": "age --decrypt --identity KEYFILE"}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -23,9 +28,16 @@ def stock_commands(manifest: Manifest, paths: Mapping[str, Path | str], full: Pa
     """Return the steps that restore a set from its files.
 
     ``paths`` has the files by role (`dump`, `globals`, `archive`, `index`), ``full`` the full archive that a
-    differential one builds on. Host, port and user come from libpq's variables (PGHOST, PGPORT, PGUSER).
+    differential one builds on; those whose names end like an encrypted file's are decrypted into the current
+    directory first. Host, port and user come from libpq's variables (PGHOST, PGPORT, PGUSER).
     """
     steps = [_checksums(manifest, paths)]
+    given = [paths[role] for role in (*RESTORED_ROLES, "manifest") if role in paths] + ([full] if full else [])
+    decryption = tuple(command for path in given if (command := _decryption(path)))
+    if decryption:
+        steps.append(Step("decrypted by whoever holds a key of one of the recipients", decryption))
+    paths = {role: _plain(path) for role, path in paths.items()}
+    full = _plain(full) if full else None
     if "globals" in paths:
         steps.append(
             Step(
@@ -43,6 +55,22 @@ def stock_commands(manifest: Manifest, paths: Mapping[str, Path | str], full: Pa
         names.append('OUT=./attachments; mkdir -p "$OUT"')
         steps.append(Step("the attachments, into ./attachments", (*names, *STOCK_RESTORE.splitlines())))
     return tuple(steps)
+
+
+def _plain(path: Path | str) -> Path | str:
+    """Return where the decrypted content of ``path`` lies, or ``path`` for a file that is not encrypted."""
+    name = str(path).rpartition("/")[2]
+    suffix = next((suffix for suffix in _DECRYPTION if name.endswith(suffix)), "")
+    return f"./{name.removesuffix(suffix)}" if suffix else path
+
+
+def _decryption(path: Path | str) -> str:
+    command = next((command for suffix, command in _DECRYPTION.items() if str(path).endswith(suffix)), "")
+    return (
+        command.replace(" --decrypt", f" --output {_quoted(_plain(path))} --decrypt") + f" {_quoted(path)}"
+        if command
+        else ""
+    )
 
 
 def _checksums(manifest: Manifest, paths: Mapping[str, Path | str]) -> Step:

@@ -37,7 +37,7 @@ from backup_assets.restore.database import (
     opened_archive,
     restore_archive,
 )
-from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.fetch import FetchedSet, fetch_set, require_beside, require_stored
 from backup_assets.restore.leftovers import SCRATCH_DATABASE, VERIFYING, remove_left_scratch
 from backup_assets.restore.recording import store_record
 from backup_assets.restore.roles import restore_roles
@@ -63,12 +63,15 @@ class Proof:
     figures: dict[str, int | float | str] = field(default_factory=dict)
 
 
-class _Stages:
+class Stages:
+    """Measures stages: how many seconds each took, also one that failed."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Measure the block as the stage ``name``."""
         begun = time.monotonic()
         try:
             yield
@@ -94,26 +97,33 @@ def verify_set(
     """
     place = place_of(database, settings)
     catalog = catalog_in(store, place)
-    stages = _Stages()
+    stages = Stages()
     started_at = now()
     problems: list[Problem] = []
     scratch_major: int | None = None
     manifest = chosen.manifest
+    fetched: FetchedSet | None = None
     try:
         with work_directory(settings, "verify") as workdir:
             with stages("stored"):
-                fetched = fetch_set(store, place, catalog, chosen, workdir)
-            if _reaches(level, "readable"):
+                if _reaches(level, "readable"):
+                    fetched = fetch_set(store, place, catalog, chosen, workdir, settings.encryption)
+                    manifest = fetched.backup_set.manifest
+                    require_beside(store, place, chosen, workdir)
+                else:  # as it is stored: this takes no private key
+                    require_stored(store, place, catalog, chosen, workdir)
+            if fetched is not None:
                 with stages("readable"):
-                    _read_everything(fetched, settings, workdir, database.verification.timeout_hours * 3600)
-            if _reaches(level, "restored"):
+                    read_everything(fetched, settings, workdir, database.verification.timeout_hours * 3600)
+            if fetched is not None and _reaches(level, "restored"):
                 with scratch_server(database, settings, manifest) as scratch:
                     scratch_major = scratch.major
                     log(f"restoring {chosen.id} on a scratch server of PostgreSQL {scratch.major}")
-                    if not scratch.throw_away:
-                        with open_session(scratch.server, MAINTENANCE_DATABASE) as session:
-                            remove_left_scratch(session, started_at, log)
-                    problems += _restore_on_trial(fetched, scratch, database, workdir, stages, content=content)
+                    with (
+                        restored_on_trial(fetched, scratch, database, workdir, stages, log=log) as name,
+                        stages("fingerprints"),
+                    ):
+                        problems += compared(fetched, scratch, name, content=content)
     except CheckFailed as error:
         problems.append(Problem(what=error.what, found=error.why))
     record = VerificationRecord(
@@ -128,7 +138,7 @@ def verify_set(
         durations=stages.seconds,
         server_major=scratch_major,
     )
-    store_record(store, settings, place, record, log)
+    store_record(store, settings, place, record, log, withheld=chosen.manifest.encryption is not None)
     return Proof(record, manifest.fingerprints.total_rows, len(manifest.fingerprints.tables))
 
 
@@ -140,7 +150,8 @@ def _has_content(fingerprints: Fingerprints) -> bool:
     return all(table.content_hash is not None for table in fingerprints.tables)
 
 
-def _read_everything(fetched: FetchedSet, settings: Settings, workdir: Path, timeout: float) -> None:
+def read_everything(fetched: FetchedSet, settings: Settings, workdir: Path, timeout: float) -> None:
+    """Read every fetched file to its end; raises CheckFailed for one that is damaged. ``timeout`` in seconds."""
     manifest = fetched.backup_set.manifest
     dump = fetched.artifact("dump")
     read_whole_archive(reader_for(manifest, settings), fetched.paths["dump"], dump.format, workdir, timeout=timeout)
@@ -180,19 +191,24 @@ def reader_for(manifest: Manifest, settings: Settings) -> Clients:
     return newest_reader(reading_clients(settings, manifest), int(manifest.client.version.split(".")[0]))
 
 
-def _restore_on_trial(
+@contextmanager
+def restored_on_trial(
     fetched: FetchedSet,
     scratch: Scratch,
     database: DatabaseSettings,
     workdir: Path,
-    stages: _Stages,
+    stages: Stages,
     *,
-    content: bool,
-) -> list[Problem]:
+    log: Callable[[str], None],
+) -> Iterator[str]:
+    """Yield the name of a database that roles and dump of a set were restored into; it is gone after the block."""
     manifest = fetched.backup_set.manifest
+    begun = datetime.now(UTC)
     # A name of its own: verifications of one set on a lasting server must not meet.
-    name = side_name(f"{SCRATCH_DATABASE}_{uuid.uuid4().hex[:8]}", VERIFYING, datetime.now(UTC))
-    with open_session(scratch.server, "postgres") as session:
+    name = side_name(f"{SCRATCH_DATABASE}_{uuid.uuid4().hex[:8]}", VERIFYING, begun)
+    with open_session(scratch.server, MAINTENANCE_DATABASE) as session:
+        if not scratch.throw_away:
+            remove_left_scratch(session, begun, log)
         if "globals" in fetched.paths:
             with stages("roles"):
                 restore_roles(session, fetched.paths["globals"])
@@ -208,12 +224,17 @@ def _restore_on_trial(
                     timeout=database.verification.timeout_hours * 3600,
                     selection=Selection(without_foreign_keys=manifest.kind == "important_tables"),
                 )
-            with stages("fingerprints"):
-                found = fingerprints_of(scratch.server, name, manifest, content=content)
+            yield name
         finally:
             if not scratch.throw_away:  # the other kind goes away as a whole
                 drop_database(session, name)
-    return list(differences(manifest.fingerprints, found, content=content))
+
+
+def compared(fetched: FetchedSet, scratch: Scratch, name: str, *, content: bool) -> tuple[Problem, ...]:
+    """Return every difference between a restored database and the manifest of its set."""
+    manifest = fetched.backup_set.manifest
+    found = fingerprints_of(scratch.server, name, manifest, content=content)
+    return differences(manifest.fingerprints, found, content=content)
 
 
 def restore_dump_as(

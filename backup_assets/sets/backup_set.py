@@ -10,6 +10,7 @@ from backup_assets.sets.manifest import Hold, Manifest
 from backup_assets.sets.records import (
     LEVELS,
     CopyRecord,
+    EncryptionRecord,
     HoldRecord,
     Record,
     ReleaseRecord,
@@ -32,13 +33,15 @@ class BackupSet:
     """A manifest with what lies beside it in one store.
 
     ``records`` are oldest first, ``faults`` one sentence for each reason why the set cannot be restored from this
-    store, ``damaged_records`` what could not be read.
+    store, ``damaged_records`` what could not be read. ``manifest`` is the stored one; where that is an envelope and
+    was opened, it is the set's own, and ``envelope`` the stored one.
     """
 
     manifest: Manifest
     records: tuple[Record, ...] = ()
     faults: tuple[str, ...] = ()
     damaged_records: tuple[Damage, ...] = ()
+    envelope: Manifest | None = None
 
     @property
     def id(self) -> str:
@@ -64,6 +67,17 @@ class BackupSet:
     def copies(self) -> dict[str, CopyRecord]:
         """The newest copy to each other store, by its name; whether it is still there only that store can tell."""
         return {record.store: record for record in self.records if isinstance(record, CopyRecord)}
+
+    @property
+    def encryption(self) -> EncryptionRecord | None:
+        """The newest record that the local files were encrypted, or None."""
+        found = [record for record in self.records if isinstance(record, EncryptionRecord)]
+        return found[-1] if found else None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether every file of the set is there encrypted."""
+        return self.encryption is not None or (self.envelope or self.manifest).encryption is not None
 
     @property
     def verified(self) -> VerificationRecord | None:

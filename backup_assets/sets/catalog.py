@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from backup_assets.sets.place import (
     record_kind_of,
     set_id_of,
 )
-from backup_assets.sets.records import Record, parse_record
+from backup_assets.sets.records import EncryptionRecord, Record, parse_record
 
 #: Far above any real one (10,000 tables take about 3 MB): what is larger is no document of ours.
 LARGEST_DOCUMENT_BYTES = 64 << 20
@@ -125,7 +125,7 @@ class Catalog:
             set_id: BackupSet(
                 manifest,
                 tuple(sorted(records.get(set_id, ()), key=lambda record: record.at)),
-                self._faults(manifest),
+                self._faults(manifest, records.get(set_id, ())),
                 tuple(damaged.get(set_id, ())),
             )
             for set_id, manifest in manifests.items()
@@ -134,16 +134,19 @@ class Catalog:
         newest_first = sorted(whole, key=lambda one: (one.taken_at, one.id), reverse=True)
         return {one.id: one for one in newest_first}
 
-    def _faults(self, manifest: Manifest) -> tuple[str, ...]:
+    def _faults(self, manifest: Manifest, records: Sequence[Record]) -> tuple[str, ...]:
+        sealed = {file.name: file for one in records if isinstance(one, EncryptionRecord) for file in one.files}
         faults: list[str] = []
         for artifact in manifest.artifacts:
             stored = self._names.get(artifact.name)
-            if stored is None:
-                faults.append(f"{artifact.name} is missing")
-            elif stored.size != artifact.size_bytes:
-                faults.append(f"{artifact.name} has {stored.size} bytes instead of {artifact.size_bytes}")
-            elif stored.sha256 is not None and stored.sha256 != artifact.sha256:
-                faults.append(f"{artifact.name} has another SHA-256 than its manifest says")
+            file = sealed.get(artifact.name)
+            if stored is None and file is not None:
+                # The plain file was removed after it had been encrypted.
+                encrypted = self._names.get(file.encrypted_name)
+                fault = _fault(file.encrypted_name, encrypted, file.encrypted_size_bytes, file.encrypted_sha256)
+            else:
+                fault = _fault(artifact.name, stored, artifact.size_bytes, artifact.sha256)
+            faults += [fault] if fault else []
         return tuple(faults)
 
     def _faults_of_needs(self, one: BackupSet, found: dict[str, BackupSet]) -> tuple[str, ...]:
@@ -342,11 +345,22 @@ def _all_needs(manifest: Manifest, manifests: dict[str, Manifest]) -> set[str]:
     return needed
 
 
+def _fault(name: str, stored: StoredObject | None, size: int, sha256: str) -> str:
+    if stored is None:
+        return f"{name} is missing"
+    if stored.size != size:
+        return f"{name} has {stored.size} bytes instead of {size}"
+    if stored.sha256 is not None and stored.sha256 != sha256:
+        return f"{name} has another SHA-256 than its manifest says"
+    return ""
+
+
 def _foreign(manifest: Manifest, name: str) -> str:
     """Return why a manifest that reads well does not belong under ``name``, or nothing."""
     if manifest.id != set_id_of(name):
         return f"the manifest {name} is that of another set, {manifest.id}"
     for artifact in manifest.artifacts:
-        if set_id_of(artifact.name) != manifest.id or artifact.name.partition("/")[0] not in ARTIFACT_FOLDERS:
+        folders = (META,) if artifact.role == "manifest" else ARTIFACT_FOLDERS
+        if set_id_of(artifact.name) != manifest.id or artifact.name.partition("/")[0] not in folders:
             return f"the manifest {name} names {artifact.name}, which is no file of its set"
     return ""

@@ -32,15 +32,23 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+CipherName = Literal["gpg", "age"]
+
+
 class Artifact(Part):
     """One stored file of a set."""
 
-    kind: Literal["db", "globals", "assets", "secrets"]
-    role: Literal["dump", "globals", "archive", "index"]
+    kind: Literal["db", "globals", "assets", "secrets", "meta"]
+    role: Literal["dump", "globals", "archive", "index", "secrets", "manifest"]
     name: str = Field(description="Key below <prefix>/<env>/, for example db/<id>.dump.", pattern=r"^[a-z]+/[^/]+$")
-    format: Literal["pg_custom", "pg_custom.zst", "pg_directory.tar", "sql", "tar.zst", "index.tsv.zst"]
+    format: Literal[
+        "pg_custom", "pg_custom.zst", "pg_directory.tar", "sql", "tar.zst", "index.tsv.zst", "tar", "manifest.json"
+    ] = Field(description="Of what is inside, where the file is encrypted.")
     size_bytes: int = Field(ge=0)
     sha256: Sha256
+    encryption: CipherName | None = Field(
+        default=None, description="The stored file, which size and SHA-256 are of, is encrypted with this."
+    )
 
 
 class TableFingerprint(Part):
@@ -141,11 +149,35 @@ class AttachmentsFacts(Part):
     hard_linked: int = Field(default=0, ge=0, description="Files stored in full although another name shares them.")
 
 
+class SecretEntry(Part):
+    """One file, secret or parameter in the archive of the secrets; its value is nowhere else."""
+
+    kind: Literal["file", "secrets_manager", "ssm_parameter"]
+    name: str = Field(description="Base name of the file; name or ARN as configured.")
+    size_bytes: int = Field(ge=0)
+    keyed_hash: Sha256 = Field(description="HMAC-SHA256 of the value; the key is in the encrypted archive alone.")
+    version_id: str | None = Field(default=None, description="Of the secret, or the parameter's number.")
+
+
+class SecretsFacts(Part):
+    """The environment settings and secrets of a set: what was captured, never what it says."""
+
+    entries: tuple[SecretEntry, ...]
+    recipients: tuple[str, ...] = Field(description="Who can read them: full fingerprints (gpg) or `age1…` keys.")
+
+
 class Hold(Part):
     """A wish to keep a set whatever the retention says."""
 
     reason: str
     until: AwareDatetime | None = None
+
+
+class Encryption(Part):
+    """With what, and by whose keys, the files of a set are encrypted."""
+
+    cipher: CipherName
+    recipients: tuple[str, ...] = Field(description="Full fingerprints (gpg) or `age1…` keys.")
 
 
 class Manifest(Part):
@@ -170,6 +202,12 @@ class Manifest(Part):
     artifacts: tuple[Artifact, ...]
     fingerprints: Fingerprints
     attachments: AttachmentsFacts | None = None
+    secrets: SecretsFacts | None = None
+    encryption: Encryption | None = Field(
+        default=None,
+        description="Present: an envelope. Every artifact is encrypted, the set's own manifest is that of role "
+        "`manifest`, and what only it may say (figures, names of tables, roles and files) is left out here.",
+    )
     requires: tuple[str, ...] = Field(default=(), description="Ids of sets without which this one cannot be restored.")
     only_tables: tuple[str, ...] = Field(default=(), description="Of kind important_tables: the tables dumped.")
     durations: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")

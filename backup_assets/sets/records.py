@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from backup_assets.errors import CheckFailed
-from backup_assets.sets.manifest import Part, SetId, Sha256, what_is_wrong
+from backup_assets.sets.manifest import CipherName, Part, SetId, Sha256, what_is_wrong
 from backup_assets.sets.place import Place
 from backup_assets.sets.sealed import seal, unseal
 
@@ -27,6 +27,7 @@ class Problem(Part):
     what: str
     expected: str = ""
     found: str = ""
+    remedy: str = Field(default="", description="What to do about it; empty where nothing better is known.")
 
     def __str__(self) -> str:
         if self.expected:
@@ -124,6 +125,31 @@ class RestoreRecord(_Outcome):
     kept_old_database: str | None = Field(default=None, description="Name under which the old one was kept.")
 
 
+class DrillRecord(_Outcome):
+    """A rehearsal: the set was fetched from a store, restored elsewhere whole, compared and tried, against the clock.
+
+    It fails when the set is damaged, and also when the application does not answer or the time promised is exceeded.
+    """
+
+    kind: Literal["drill"] = "drill"
+    store: str = Field(description="Name of the store that the set was fetched from.")
+    stages: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
+    total_seconds: float = Field(ge=0, description="From the first byte fetched to the last check.")
+    rto_hours: float = Field(description="Recovery time objective.")
+    within_rto: bool | None = Field(
+        default=None, description="Whether all of it took no longer; None: it broke off before its end."
+    )
+    taken_at: AwareDatetime = Field(description="The moment that the set shows.")
+    age_hours: float = Field(
+        ge=0, description="Its age when the drill began, or at the end of the past month rehearsed: measured RPO."
+    )
+    fetched_bytes: int = Field(ge=0, description="Size of the set's files in the store.")
+    database_bytes: int = Field(default=0, ge=0, description="Size of the database when it was backed up.")
+    attachment_files: int = Field(default=0, ge=0, description="Attachments that were unpacked and compared.")
+    attachment_bytes: int = Field(default=0, ge=0)
+    server_major: int | None = Field(default=None, description="Major version of the server restored on.")
+
+
 class CopiedArtifact(Part):
     """One file of a set as the other store holds it."""
 
@@ -148,8 +174,41 @@ class CopyRecord(RecordBase):
         return self.copied_at
 
 
+class EncryptedFile(Part):
+    """One file of a set, plain and encrypted: names below <prefix>/<env>/, sizes in bytes."""
+
+    role: str
+    name: str
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+    encrypted_name: str
+    encrypted_size_bytes: int = Field(ge=0)
+    encrypted_sha256: Sha256
+
+
+class EncryptionRecord(RecordBase):
+    """Every file of the set, its manifest included, was encrypted beside it; never leaves the local store."""
+
+    kind: Literal["encryption"] = "encryption"
+    cipher: CipherName
+    recipients: tuple[str, ...] = Field(description="Full fingerprints (gpg) or `age1…` keys.")
+    encrypted_at: AwareDatetime
+    seconds: float = Field(ge=0)
+    files: tuple[EncryptedFile, ...]
+
+    @property
+    def at(self) -> datetime:
+        """When all of it was encrypted."""
+        return self.encrypted_at
+
+    def file(self, role: str) -> EncryptedFile | None:
+        """Return the file of that role, or None."""
+        return next((file for file in self.files if file.role == role), None)
+
+
 Record = Annotated[
-    VerificationRecord | HoldRecord | ReleaseRecord | RestoreRecord | CopyRecord, Field(discriminator="kind")
+    VerificationRecord | HoldRecord | ReleaseRecord | RestoreRecord | DrillRecord | CopyRecord | EncryptionRecord,
+    Field(discriminator="kind"),
 ]
 _ANY_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from backup_assets.errors import CheckFailed, Refused
+from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
 from backup_assets.files import PARTIAL_SUFFIX
 from backup_assets.sets.place import Place, StoredObject
 
 __all__ = [
+    "AccessDenied",
     "ConflictingObject",
     "InvalidKey",
     "MissingObject",
@@ -23,13 +24,20 @@ __all__ = [
     "Store",
     "StoredObject",
     "TransferDamaged",
+    "is_key",
     "require_key",
 ]
 
 #: S3 allows 1,024 bytes; file systems 255 in one part, of which a partial's suffix takes 17.
 LONGEST_KEY_BYTES = 1024
 LONGEST_PART_BYTES = 238
+#: How keys begin with which a store finds out whether it may write; nothing stays there.
+TRIAL_KEY_START = ".check-"
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class AccessDenied(EnvironmentFault):
+    """The credentials are good, but this role may not do that: so it is meant, or a policy is wrong."""
 
 
 class MissingObject(CheckFailed):
@@ -143,3 +151,12 @@ def require_key(key: str, *, prefix: bool = False) -> str:
     if why:
         raise InvalidKey(f"{key!r} is not a valid key", why=why, remedy="keys read <prefix>/<env>/<folder>/<name>")
     return key
+
+
+def is_key(key: str) -> bool:
+    """Tell whether ``key`` is a valid one: what a store also holds under other names is no object of ours."""
+    try:
+        require_key(key)
+    except InvalidKey:
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,14 @@ _REMEDIES = {
     errno.EIO: ("the disk reports an input/output error", "look into the kernel's log: the disk may be failing"),
     errno.ENOTDIR: ("a part of the path is a file", "choose another directory, or move that file away"),
 }
+
+
+def meaning_in(text: str) -> tuple[str, str]:
+    """Return meaning and remedy of the system error that a program's message (in the locale C) tells, or nothing."""
+    for code, meaning in _REMEDIES.items():
+        if os.strerror(code) in text:
+            return meaning
+    return "", ""
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from backup_assets.errors import EnvironmentFault
 from backup_assets.files import (
-    CHUNK_BYTES,
     PARTIAL_SUFFIX,
     commit_partial,
     fsync_directory,
@@ -29,6 +28,7 @@ from backup_assets.files import (
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.leftovers import leftovers
 from backup_assets.sets.place import Place, StoredObject, set_id_of, split_key
+from backup_assets.stores.chunks import chunks_of
 from backup_assets.stores.contract import ConflictingObject, MissingObject, TransferDamaged, require_key
 from backup_assets.stores.disk_faults import explained
 from backup_assets.stores.folder_lock import folder_lock
@@ -293,7 +293,7 @@ class FolderStore:
         with explained(f"store {key}", self.root):
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as handle:
-                for chunk in _chunks(source):
+                for chunk in chunks_of(source):
                     digest.update(chunk)
                     count += len(chunk)
                     if count > size:
@@ -340,15 +340,6 @@ class _Reading(io.FileIO):
     def readall(self) -> bytes:
         with explained(f"read {self._key}", self._root):
             return super().readall()
-
-
-def _chunks(source: Path | bytes) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield source
-        return
-    with explained(f"read {source.name}", source.parent), source.open("rb") as handle:
-        while chunk := handle.read(CHUNK_BYTES):
-            yield chunk
 
 
 def _sha256_on_disk(path: Path) -> str:

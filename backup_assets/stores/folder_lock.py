@@ -57,7 +57,7 @@ def _held(name: str, path: Path, content: bytes) -> Refused:
     except (ValueError, KeyError, TypeError):  # it is just being written: who holds it is not known yet
         why = f"another process has just taken {path}"
     return Refused(
-        f"another capture of {name} is at work",
+        f"another run is at work on {name}",
         why=why,
         remedy="wait for it to end; the lock ends with that process, so do not delete the file",
     )

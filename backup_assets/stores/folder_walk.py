@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backup_assets.files import PARTIAL_SUFFIX
 from backup_assets.sets.place import StoredObject, split_key
-from backup_assets.stores.contract import InvalidKey, require_key
+from backup_assets.stores.contract import is_key
 from backup_assets.stores.disk_faults import explained
 
 
@@ -49,7 +49,7 @@ def walk(root: Path, prefix: str, *, partials: bool = False) -> Iterator[StoredO
                 if entry.name.endswith(PARTIAL_SUFFIX):
                     if partials and split_key(below):
                         yield _partial(below, Path(entry.path), facts)
-                elif not _is_key(below):
+                elif not is_key(below):
                     continue
                 elif stat.S_ISDIR(facts.st_mode):
                     waiting.append((Path(entry.path), below))
@@ -63,14 +63,6 @@ def _entries(directory: Path) -> list[os.DirEntry[str]]:
             return list(found)
     except FileNotFoundError:
         return []
-
-
-def _is_key(key: str) -> bool:
-    try:
-        require_key(key)
-    except InvalidKey:
-        return False
-    return True
 
 
 def _partial(key: str, path: Path, facts: os.stat_result) -> StoredObject:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import BinaryIO
 
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.stores.contract import Store, TransferDamaged
 
 
-def read_back(store: Store, key: str, *, sha256: str, size: int) -> None:
+def read_back(store: Store, key: str, *, sha256: str, size: int, into: BinaryIO | None = None) -> None:
     """Read an object to its end and compare it with its SHA-256 and size (bytes).
+
+    What is read is written ``into`` a file where one is given: it is good only when the call returns.
 
     Raises MissingObject, TransferDamaged when something else comes out, EnvironmentFault when it cannot be read.
     """
@@ -19,6 +22,8 @@ def read_back(store: Store, key: str, *, sha256: str, size: int) -> None:
         while chunk := handle.read(CHUNK_BYTES):
             digest.update(chunk)
             count += len(chunk)
+            if into is not None:
+                into.write(chunk)
     if count != size or digest.hexdigest() != sha256:
         raise TransferDamaged(
             f"{key} in {store.describe()} is damaged",

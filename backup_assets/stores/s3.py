@@ -20,12 +20,20 @@ from botocore.exceptions import ClientError
 from backup_assets.errors import EnvironmentFault, TransientFault
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.sets.place import StoredObject
-from backup_assets.stores.contract import ConflictingObject, InvalidKey, TransferDamaged, require_key
+from backup_assets.sets.retention_class import RetentionClass
+from backup_assets.stores.contract import (
+    TRIAL_KEY_START,
+    ConflictingObject,
+    TransferDamaged,
+    is_key,
+    require_key,
+)
 from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, explained, is_denied, is_missing
 from backup_assets.stores.s3_location import S3Location, client_of
 from backup_assets.stores.s3_reading import ObjectReader
-from backup_assets.stores.s3_source import Throttle, composite_of, parts_of
+from backup_assets.stores.s3_source import composite_of, parts_of
 from backup_assets.stores.s3_upload import Overtaken, Upload, Uploaded, checksum_of, wrong_encryption
+from backup_assets.stores.throttle import Throttle
 
 #: What a header may hold as it is; ``%`` is not among it, so that the encoding can be undone.
 _SAFE = " !#$&'()*+,/:;=?@[]"
@@ -63,6 +71,15 @@ class S3Store:
         """
         encoded = tuple((name.replace("_", "-"), quote(value, safe=_SAFE)) for name, value in metadata.items())
         return replace(self, metadata=encoded)
+
+    def with_retention(self, retention: RetentionClass) -> S3Store:
+        """Return this store, putting the tag and the lock of a class of sets, where configured, onto new objects.
+
+        An object that is there already stays as it is.
+        """
+        if not (self.location.retention_tags or self.location.object_lock):
+            return self
+        return replace(self, location=replace(self.location, retention=retention))
 
     # -- the contract ----------------------------------------------------------------------------------------------
 
@@ -103,7 +120,7 @@ class S3Store:
         found, _ = self._look(require_key(key))
         if found is None:
             return None
-        return StoredObject(key, found.size, found.stored_at, _whole_sha256(found.head or {}))
+        return StoredObject(key, found.size, found.stored_at, whole_sha256(found.head or {}))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield every complete object below ``prefix``, sorted by key."""
@@ -118,7 +135,7 @@ class S3Store:
             for page in pages:
                 for entry in page.get("Contents", ()):
                     key = entry["Key"][start:]
-                    if _is_key(key):
+                    if is_key(key):
                         found[key] = StoredObject(key, entry["Size"], entry["LastModified"].astimezone(UTC))
         return iter(sorted(found.values(), key=lambda stored: stored.key))
 
@@ -139,14 +156,15 @@ class S3Store:
 
     def check(self) -> None:
         """List one object, then begin an upload and give it up: that takes the same permissions as storing does."""
-        key = f".check-{uuid.uuid4().hex[:8]}"
+        key = f"{TRIAL_KEY_START}{uuid.uuid4().hex[:8]}"
+        wanted = replace(self.location, retention="daily")  # with the tag that every set gets: it takes a permission
         address = self._address(key)
         with explained("list objects for trial", self.location):
             self._client.list_objects_v2(Bucket=self.location.bucket, Prefix=address["Key"], MaxKeys=1)
         with explained("begin an upload for trial", self.location):
             answer = self._client.create_multipart_upload(
                 **address,
-                **self.location.object_parameters("0" * 64, {}, datetime.now(UTC)),
+                **wanted.object_parameters("0" * 64, {}, datetime.now(UTC)),
                 ChecksumAlgorithm="SHA256",
             )
         with explained("give up an upload for trial", self.location):
@@ -229,7 +247,7 @@ class S3Store:
         self, key: str, found: _Found, source: Path | bytes, *, sha256: str, size: int
     ) -> tuple[bool | None, str]:
         """Tell whether the stored content is the given one (None: unknown), and by what evidence."""
-        whole = _whole_sha256(found.head or {})
+        whole = whole_sha256(found.head or {})
         if whole is not None:
             return whole == sha256, f"it has SHA-256 {whole}"
         checksum = (found.head or {}).get("ChecksumSHA256")
@@ -374,15 +392,7 @@ class S3Store:
         return {"Bucket": self.location.bucket, "Key": self.location.object_key(key)}
 
 
-def _is_key(key: str) -> bool:
-    try:
-        require_key(key)
-    except InvalidKey:  # a folder's marker, or what somebody else keeps there: no object of ours
-        return False
-    return True
-
-
-def _whole_sha256(head: dict[str, Any]) -> str | None:
+def whole_sha256(head: dict[str, Any]) -> str | None:
     """Return the SHA-256 of the whole object (hexadecimal) that the server computed, None for one of parts."""
     checksum = head.get("ChecksumSHA256")
     if checksum is None or "-" in checksum or head.get("ChecksumType") == "COMPOSITE":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from datetime import UTC, datetime
 from typing import Any
@@ -13,33 +12,41 @@ from backup_assets.errors import BackupError
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.sets.place import StoredObject
 from backup_assets.stores.contract import ConflictingObject, MissingObject, TransferDamaged
-from backup_assets.stores.read_back import read_back
-from backup_assets.stores.s3 import S3Store
-from backup_assets.stores.s3_errors import NotAsRequired, exists_already, explained, is_missing
+from backup_assets.stores.s3 import S3Store, whole_sha256
+from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, code_of, exists_already, explained, is_missing
 from backup_assets.stores.s3_location import S3Location, client_of
 from backup_assets.stores.s3_upload import wrong_encryption
 
 #: The largest object that CopyObject takes: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 LARGEST_COPY_BYTES = 5 << 30
+#: How a service says that it does not copy from there by itself; the bytes can still pass through this host.
+_NO_COPIES = {"NotImplemented", "InvalidRequest", "MethodNotAllowed"}
 
 
 def copy_object(
-    source: S3Store, target: S3Store, key: str, *, sha256: str, size: int, largest_copy_bytes: int = LARGEST_COPY_BYTES
+    source: S3Store,
+    target: S3Store,
+    key: str,
+    *,
+    sha256: str,
+    size: int,
+    reader: S3Store | None = None,
+    largest_copy_bytes: int = LARGEST_COPY_BYTES,
 ) -> StoredObject:
     """Copy ``key`` within S3 and return what the target holds; nothing that exists there is replaced.
 
-    The target's credentials must be allowed to read the source. Up to ``largest_copy_bytes`` one request does it, above
-    that the parts are copied one by one. The copy is encrypted with the target's own key, and proven from the target:
-    by the SHA-256 that the server computed of a whole object, else by reading the copy back. The same content already
-    there is a no-op. Raises MissingObject, ConflictingObject, TransferDamaged (the copy is then removed) and
-    EnvironmentFault.
+    The target's credentials must be allowed to read the source; ``reader`` is the target again where another role
+    reads it. Up to ``largest_copy_bytes`` one request does it, above that the parts are copied one by one. The copy is
+    encrypted with the target's own key, and proven from the target as :func:`require_same` says. The same content
+    already there is a no-op. Raises MissingObject, ConflictingObject, TransferDamaged (the copy is then removed) and
+    EnvironmentFault: AccessDenied before anything is copied when the copy could not be looked at afterwards.
     """
-    location = target.location
+    location, reader = target.location, reader or target
     client = client_of(location)
     address = {"Bucket": location.bucket, "Key": location.object_key(key)}
-    existing = target.stat(key)
+    existing = looked_at(reader, key)
     if existing is not None:
-        return _same(target, key, existing, sha256=sha256, size=size)
+        return require_same(reader, key, existing, sha256=sha256, size=size)
     origin = {"Bucket": source.location.bucket, "Key": source.location.object_key(key)}
     parameters = location.object_parameters(sha256, dict(target.metadata), datetime.now(UTC))
     with explained(f"copy {key} from {source.location.url}", location, key):
@@ -63,17 +70,87 @@ def copy_object(
                 ) from error
             if not exists_already(error):
                 raise
-            existing = target.stat(key)
+            existing = looked_at(reader, key)
             if existing is None:
                 raise
-            return _same(target, key, existing, sha256=sha256, size=size)
+            return require_same(reader, key, existing, sha256=sha256, size=size)
     version = {"VersionId": answer["VersionId"]} if answer.get("VersionId") else {}
     try:
-        return _proven(client, target, key, sha256=sha256, size=size)
+        return _proven(source, reader, key, sha256=sha256, size=size)
     except (TransferDamaged, NotAsRequired):
         with explained(f"remove the unproven copy of {key}", location, key):
             client.delete_object(**address, **version)
         raise
+
+
+def refuses_copies(error: BackupError) -> bool:
+    """Tell whether an error says that these credentials or this service do not copy from one bucket to the other."""
+    cause = error.__cause__
+    return isinstance(error, AccessDenied) or (isinstance(cause, ClientError) and code_of(cause) in _NO_COPIES)
+
+
+def looked_at(store: S3Store, key: str) -> dict[str, Any] | None:
+    """Return what a HEAD request says of an object, its checksums included, or None when it is missing.
+
+    Raises AccessDenied when these credentials may not read objects.
+    """
+    location = store.location
+    with explained(f"look at {key}", location, key):
+        try:
+            return client_of(location).head_object(
+                Bucket=location.bucket, Key=location.object_key(key), ChecksumMode="ENABLED"
+            )
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+    # Of a bucket that is missing a HEAD request says no more than that: the listing behind `stat` asks again.
+    return None if store.stat(key) is None else looked_at(store, key)
+
+
+def require_same(
+    store: S3Store,
+    key: str,
+    head: dict[str, Any],
+    *,
+    sha256: str,
+    size: int,
+    origin: dict[str, Any] | None = None,
+) -> StoredObject:
+    """Return the stored object when it has this content and the required encryption.
+
+    ``head`` is what :func:`looked_at` said. The content is known by the SHA-256 that the service computed of a whole
+    object. Of one in parts the service knows only those of the parts: it is then compared with ``origin``, what the
+    source's service says of its object, provided that this was stored as the content of ``sha256``; where that does
+    not tell either, the object is read to its end. Raises ConflictingObject for other content, NotAsRequired.
+    """
+    found = _difference(store, key, head, sha256=sha256, size=size, origin=origin)
+    if found:
+        raise ConflictingObject(
+            f"{key} exists in {store.describe()} with other content",
+            why=f"it has {found}; to be copied were {size} bytes with SHA-256 {sha256}",
+            remedy="nothing was changed; verify both copies, and delete the damaged one before it is copied again",
+        )
+    if store.location.encrypted_as_required(head) is not True:
+        raise wrong_encryption(key, store.location, head)
+    return StoredObject(key, size, head["LastModified"].astimezone(UTC), sha256)
+
+
+def _difference(
+    store: S3Store, key: str, head: dict[str, Any], *, sha256: str, size: int, origin: dict[str, Any] | None
+) -> str:
+    if head["ContentLength"] != size:
+        return f"{head['ContentLength']} bytes"
+    stored = whole_sha256(head)
+    if stored is None and origin is not None and _are_twins(head, origin, sha256):
+        return ""
+    stored = stored or _read_sha256(store, key)
+    return "" if stored == sha256 else f"SHA-256 {stored}"
+
+
+def _are_twins(head: dict[str, Any], origin: dict[str, Any], sha256: str) -> bool:
+    checksum = head.get("ChecksumSHA256")
+    stored_as = origin.get("Metadata", {}).get("sha256")
+    return checksum is not None and checksum == origin.get("ChecksumSHA256") and stored_as == sha256
 
 
 def _copy_parts(
@@ -107,24 +184,14 @@ def _copy_parts(
         raise
 
 
-def _same(target: S3Store, key: str, existing: StoredObject, *, sha256: str, size: int) -> StoredObject:
-    found = f"{existing.size} bytes"
-    if existing.size == size:
-        stored = existing.sha256 or _read_sha256(target, key)
-        if stored == sha256:
-            return StoredObject(key, size, existing.stored_at, sha256)
-        found = f"SHA-256 {stored}"
-    raise ConflictingObject(
-        f"{key} exists in {target.describe()} with other content",
-        why=f"it has {found}; to be copied were {size} bytes with SHA-256 {sha256}",
-        remedy="nothing was changed; verify both copies, and delete the damaged one before it is copied again",
-    )
-
-
-def _proven(client: Any, target: S3Store, key: str, *, sha256: str, size: int) -> StoredObject:
-    location = target.location
-    with explained(f"look at the copy of {key}", location, key):
-        head = client.head_object(Bucket=location.bucket, Key=location.object_key(key), ChecksumMode="ENABLED")
+def _proven(source: S3Store, reader: S3Store, key: str, *, sha256: str, size: int) -> StoredObject:
+    location = reader.location
+    head = looked_at(reader, key)
+    if head is None:
+        raise TransferDamaged(
+            f"{key} was copied to {location.url} and is not there",
+            remedy="find out what removes new objects from that bucket, then try again",
+        )
     if location.encrypted_as_required(head) is not True:
         raise wrong_encryption(key, location, head)
     lock = location.object_lock
@@ -133,14 +200,12 @@ def _proven(client: Any, target: S3Store, key: str, *, sha256: str, size: int) -
             f"{key} was copied to {location.url} without the required lock",
             remedy="switch Object Lock on for that bucket",
         )
-    checksum = head.get("ChecksumSHA256")
-    whole = checksum and "-" not in checksum and head.get("ChecksumType") != "COMPOSITE"
-    if not whole:
-        read_back(target, key, sha256=sha256, size=size)
-    elif head["ContentLength"] != size or base64.b64decode(checksum).hex() != sha256:
+    origin = looked_at(source, key) if whole_sha256(head) is None else None
+    found = _difference(reader, key, head, sha256=sha256, size=size, origin=origin)
+    if found:
         raise TransferDamaged(
             f"the copy of {key} in {location.url} is not what was to be copied",
-            why=f"{head['ContentLength']} bytes with SHA-256 {base64.b64decode(checksum).hex()}",
+            why=f"it has {found}; to be copied were {size} bytes with SHA-256 {sha256}",
             remedy="verify the source; the copy is removed",
         )
     return StoredObject(key, size, head["LastModified"].astimezone(UTC), sha256)

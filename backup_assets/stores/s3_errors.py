@@ -29,11 +29,8 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from backup_assets.errors import BackupError, EnvironmentFault, TransientFault
+from backup_assets.stores.contract import AccessDenied
 from backup_assets.stores.s3_location import S3Location
-
-
-class AccessDenied(EnvironmentFault):
-    """The credentials are good, but a policy does not allow this action."""
 
 
 class NotAsRequired(EnvironmentFault):
@@ -110,6 +107,7 @@ _PERMISSIONS = {
     "ListMultipartUploads": "ListBucketMultipartUploads",
     "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
     "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketReplication": "GetReplicationConfiguration",
     "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
     "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
 }
@@ -159,6 +157,11 @@ def is_denied(error: ClientError) -> bool:
     return code_of(error) in codes or (code_of(error) == "400" and error.operation_name.startswith("Head"))
 
 
+def is_unknown_feature(error: ClientError) -> bool:
+    """Tell whether an answer says that the server does not know such a request."""
+    return code_of(error) in {"NotImplemented", "MethodNotAllowed"} or status_of(error) in {405, 501}
+
+
 def exists_already(error: ClientError) -> bool:
     """Tell whether a conditional write was refused because the key exists."""
     return code_of(error) == "PreconditionFailed" or status_of(error) == 412
@@ -199,6 +202,8 @@ def _denied(error: ClientError, doing: str, location: S3Location, key: str, said
     action = _ACTION.search(said)
     kms = action is not None and action[0].startswith("kms:")
     permission = action[0] if action else f"s3:{_PERMISSIONS.get(error.operation_name, error.operation_name)}"
+    if action is None and permission == "s3:PutObject":
+        permission += _with_lock_and_tags(location)
     if action is None and _KMS.search(f"{code_of(error)} {said}"):
         kms, permission = True, "kms:GenerateDataKey and kms:Decrypt"
     resource = f"the KMS key {location.kms_key_id}" if kms else location.url + (f"/{key}" if key else "")
@@ -210,6 +215,13 @@ def _denied(error: ClientError, doing: str, location: S3Location, key: str, said
         remedy=f"allow {permission} on {resource} to {who}"
         + ("" if kms or location.kms_key_id is None else "; with SSE-KMS the key's policy must allow it too"),
     )
+
+
+def _with_lock_and_tags(location: S3Location) -> str:
+    """Return what storing an object takes besides s3:PutObject, where it is locked or tagged."""
+    tagged = location.tags or location.sha256_tag or location.retention_tags
+    lock = ", s3:PutObjectRetention" if location.object_lock else ""
+    return lock + (", s3:PutObjectTagging" if tagged else "")
 
 
 def _of_no_answer(error: Exception, doing: str, location: S3Location) -> BackupError:

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ProfileNotFound
 
 from backup_assets.errors import Refused, SettingsError
+from backup_assets.sets.retention_class import RetentionClass
 from backup_assets.stores.s3_source import PartBody
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ MIB = 1 << 20
 #: Limits of S3 itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 SMALLEST_PART_BYTES = 5 * MIB
 LARGEST_PART_BYTES = 5 << 30
+#: Of an upload, unless its size demands larger ones.
+PART_BYTES = 16 * MIB
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
+RETENTION_TAG = "retention"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -39,14 +43,24 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ObjectLock:
-    """No one may delete or replace an object before ``days`` have passed (COMPLIANCE: not even the owner)."""
+    """No one may delete or replace an object before ``days`` have passed (COMPLIANCE: not even the owner).
+
+    ``weekly_days`` and ``monthly_days`` are for the objects of sets of these classes; left out: ``days``.
+    """
 
     mode: Literal["GOVERNANCE", "COMPLIANCE"]
     days: int
+    weekly_days: int | None = None
+    monthly_days: int | None = None
 
-    def until(self, now: datetime) -> datetime:
+    def days_of(self, retention: RetentionClass | None) -> int:
+        """Return the days for a class; an object of no known class has those of a daily one."""
+        named = {"weekly": self.weekly_days, "monthly": self.monthly_days}
+        return named.get(retention or "daily") or self.days
+
+    def until(self, now: datetime, retention: RetentionClass | None = None) -> datetime:
         """Return the moment (UTC) that an object stored at ``now`` is locked until."""
-        return now.astimezone(UTC) + timedelta(days=self.days)
+        return now.astimezone(UTC) + timedelta(days=self.days_of(retention))
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,9 @@ class S3Location:
     ``checksum_mode`` concerns botocore's own CRC checksums, which some providers reject; the SHA-256 of every part is
     always sent. ``max_parts`` is 10,000, with some providers 1,000. ``bandwidth_limit_bytes_per_second`` is for
     uploads. ``sha256_tag`` tags each object with its SHA-256, by which a role that may not read can recognise what it
-    stored before (it needs s3:PutObjectTagging and s3:GetObjectTagging).
+    stored before (it needs s3:PutObjectTagging and s3:GetObjectTagging). ``retention`` is the class of what is stored
+    through this location: it decides how long ``object_lock`` lasts and, with ``retention_tags``, goes onto every
+    object as the tag ``retention``, which lifecycle rules read.
 
     Raises SettingsError for values that contradict each other, Refused when no encryption is demanded.
     """
@@ -76,8 +92,10 @@ class S3Location:
     object_lock: ObjectLock | None = None
     tags: tuple[tuple[str, str], ...] = ()
     sha256_tag: bool = False
+    retention_tags: bool = False
+    retention: RetentionClass | None = None
     bandwidth_limit_bytes_per_second: int | None = None
-    part_bytes: int = 16 * MIB
+    part_bytes: int = PART_BYTES
     max_parts: int = 10_000
     parallel_parts: int = 3
     attempts: int = 5
@@ -126,13 +144,17 @@ class S3Location:
             ("number of parallel parts", self.parallel_parts, 1, 64),
             ("number of attempts", self.attempts, 1, 20),
             ("bandwidth limit", self.bandwidth_limit_bytes_per_second or 1, 1, 1 << 40),
-            ("lock in days", self.object_lock.days if self.object_lock else 1, 1, 36_500),
+            *(("lock in days", days, 1, 36_500) for days in self._lock_days()),
         )
         for name, value, least, most in limits:
             if not least <= value <= most:
                 raise SettingsError(f"the {name} of S3 is {value}", remedy=f"choose from {least} to {most}")
-        if len(self.tags) + self.sha256_tag > 10:
+        if len(self.tags) + self.sha256_tag + self.retention_tags > 10:
             raise SettingsError("S3 allows ten tags on an object", remedy="configure fewer")
+
+    def _lock_days(self) -> tuple[int, ...]:
+        lock = self.object_lock
+        return (lock.days, lock.days_of("weekly"), lock.days_of("monthly")) if lock else ()
 
     @property
     def url(self) -> str:
@@ -178,12 +200,16 @@ class S3Location:
         """Return what a new object is created with: encryption, metadata, tags and lock."""
         metadata = {**metadata, "sha256": sha256}
         parameters: dict[str, Any] = {**self.encryption(), "Metadata": metadata}
-        tags = (*self.tags, *((("sha256", sha256),) if self.sha256_tag else ()))
+        tags = [*self.tags]
+        if self.sha256_tag:
+            tags.append(("sha256", sha256))
+        if self.retention_tags and self.retention:
+            tags.append((RETENTION_TAG, self.retention))
         if tags:
             parameters["Tagging"] = urlencode(tags)
         if self.object_lock:
             parameters["ObjectLockMode"] = self.object_lock.mode
-            parameters["ObjectLockRetainUntilDate"] = self.object_lock.until(now)
+            parameters["ObjectLockRetainUntilDate"] = self.object_lock.until(now, self.retention)
         return parameters
 
 

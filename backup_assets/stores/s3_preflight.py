@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from backup_assets.stores.s3_errors import code_of, explained, is_denied
+from backup_assets.stores.contract import TRIAL_KEY_START
+from backup_assets.stores.s3_errors import code_of, explained, is_denied, is_unknown_feature
+from backup_assets.stores.s3_lifecycle import covers
 from backup_assets.stores.s3_location import S3Location, client_of
 
 Level = Literal["ok", "warn", "fail"]
@@ -19,17 +21,41 @@ _ABSENT = {
     "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
 }
-_UNKNOWN = {"NotImplemented", "MethodNotAllowed"}
+#: What must be on for nothing in a bucket ever to become public.
+PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One property of a bucket: what was found, and what to do unless ``level`` is ``ok``."""
+    """One property of a bucket: what was found, and what to do unless ``level`` is ``ok``.
+
+    ``denied``: nothing was found, because this role may not look.
+    """
 
     name: str
     level: Level
     text: str
     remedy: str = ""
+    denied: bool = False
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Why a property of a bucket is not known: this role may not look, or else the server does not know it."""
+
+    denied: bool
+
+
+def property_of(client: Any, operation: str, location: S3Location) -> dict[str, Any] | Unseen:
+    """Return what a bucket answers to ``operation``, nothing when it has none; raises EnvironmentFault."""
+    try:
+        return getattr(client, operation)(Bucket=location.bucket)
+    except ClientError as error:
+        if code_of(error) in _ABSENT:
+            return {}
+        if is_denied(error) or is_unknown_feature(error):
+            return Unseen(is_denied(error))
+        raise
 
 
 def examine_bucket(location: S3Location) -> tuple[Finding, ...]:
@@ -40,7 +66,8 @@ def examine_bucket(location: S3Location) -> tuple[Finding, ...]:
     """
     client = client_of(location)
     with explained("list objects", location):
-        client.list_objects_v2(Bucket=location.bucket, MaxKeys=1)
+        # With the start of a key: a role that may list its own part of the bucket only is not refused.
+        client.list_objects_v2(Bucket=location.bucket, Prefix=location.object_key(TRIAL_KEY_START), MaxKeys=1)
     examinations: tuple[tuple[str, str, Callable[[dict[str, Any], S3Location], list[Finding]]], ...] = (
         ("versioning", "get_bucket_versioning", _versioning),
         ("public access", "get_public_access_block", _public_access),
@@ -51,21 +78,15 @@ def examine_bucket(location: S3Location) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for name, operation, examine in examinations:
         with explained(f"look at {name}", location):
-            try:
-                found += examine(getattr(client, operation)(Bucket=location.bucket), location)
-            except ClientError as error:
-                if code_of(error) in _ABSENT:
-                    found += examine({}, location)
-                elif is_denied(error) or code_of(error) in _UNKNOWN:
-                    found.append(_unseen(name, operation, error))
-                else:
-                    raise
+            answer = property_of(client, operation, location)
+        found += [_unseen(name, operation, answer)] if isinstance(answer, Unseen) else examine(answer, location)
     return tuple(found)
 
 
-def _unseen(name: str, operation: str, error: ClientError) -> Finding:
-    if is_denied(error):
-        return Finding(name, "warn", "this role may not look at it", f"allow {operation} to a role that examines")
+def _unseen(name: str, operation: str, unseen: Unseen) -> Finding:
+    if unseen.denied:
+        remedy = f"allow {operation} to a role that examines"
+        return Finding(name, "warn", "this role may not look at it", remedy, denied=True)
     return Finding(name, "warn", "the server does not know this feature", "ask the provider how it is protected")
 
 
@@ -77,9 +98,8 @@ def _versioning(answer: dict[str, Any], _: S3Location) -> list[Finding]:
 
 
 def _public_access(answer: dict[str, Any], _: S3Location) -> list[Finding]:
-    wanted = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     settings = answer.get("PublicAccessBlockConfiguration", {})
-    missing = [name for name in wanted if not settings.get(name)]
+    missing = [name for name in PUBLIC_ACCESS_BLOCKS if not settings.get(name)]
     if not missing:
         return [Finding("public access", "ok", "all public access is blocked")]
     return [Finding("public access", "fail", f"not set: {', '.join(missing)}", "switch all four blocks on")]
@@ -99,7 +119,7 @@ def _encryption(answer: dict[str, Any], location: S3Location) -> list[Finding]:
 
 
 def _lifecycle(answer: dict[str, Any], location: S3Location) -> list[Finding]:
-    rules = [rule for rule in answer.get("Rules", []) if rule.get("Status") == "Enabled" and _covers(rule, location)]
+    rules = [rule for rule in answer.get("Rules", []) if rule.get("Status") == "Enabled" and covers(rule, location)]
     found: list[Finding] = []
     if any("AbortIncompleteMultipartUpload" in rule for rule in rules):
         found.append(Finding("abandoned uploads", "ok", "a rule removes them"))
@@ -112,13 +132,6 @@ def _lifecycle(answer: dict[str, Any], location: S3Location) -> list[Finding]:
         remedy = "add rules for expiry (by the retention tags), and for old versions"
         found.append(Finding("expiry", "warn", "nothing expires", remedy))
     return found
-
-
-def _covers(rule: dict[str, Any], location: S3Location) -> bool:
-    """Tell whether a rule applies to our keys; one that asks for tags may."""
-    chosen = rule.get("Filter", {})
-    prefix = chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or rule.get("Prefix") or ""
-    return location.object_key("").startswith(prefix) or prefix.startswith(location.object_key(""))
 
 
 def _object_lock(answer: dict[str, Any], location: S3Location) -> list[Finding]:

@@ -7,8 +7,6 @@ import hashlib
 import io
 import os
 import stat
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,28 +16,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.stores.contract import TransferDamaged
 from backup_assets.stores.disk_faults import explained
+from backup_assets.stores.throttle import Throttle
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-
-class Throttle:
-    """A rate in bytes per second that all uploads of one store share; None is no limit."""
-
-    def __init__(self, bytes_per_second: int | None) -> None:
-        self._rate = bytes_per_second
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    def wait_for(self, count: int) -> None:
-        """Return when ``count`` bytes may go out."""
-        if not self._rate:
-            return
-        with self._lock:
-            begin = max(self._free_at, time.monotonic())
-            self._free_at = begin + count / self._rate
-        if (delay := begin - time.monotonic()) > 0:
-            time.sleep(delay)
 
 
 class PartBody(io.RawIOBase):

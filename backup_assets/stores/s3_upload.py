@@ -25,7 +25,8 @@ from backup_assets.stores.s3_errors import (
     is_damaged,
 )
 from backup_assets.stores.s3_location import S3Location
-from backup_assets.stores.s3_source import Part, Parts, Throttle, composite_of, parts_of
+from backup_assets.stores.s3_source import Part, Parts, composite_of, parts_of
+from backup_assets.stores.throttle import Throttle
 
 #: How many unfinished uploads of one key are looked at: there is one after a crash, a few after a few crashes.
 LOOKED_AT = 5
@@ -101,6 +102,8 @@ class Upload:
                     Body=found[0].body,
                     ContentLength=self.size,
                     ChecksumSHA256=found[0].checksum,
+                    # With a lock S3 demands the name of the algorithm, not only the checksum (or Content-MD5).
+                    **({"ChecksumAlgorithm": "SHA256"} if self.location.object_lock else {}),
                     IfNoneMatch="*",
                 )
             except ClientError as error:

@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from backup_assets.capture.assets import hold_from, pool_of
 from backup_assets.definitions import build_definitions
 from backup_assets.errors import Refused
-from backup_assets.settings import ScheduleSettings, ServerSettings, Settings
+from backup_assets.settings import EncryptionSettings, ScheduleSettings, SecretsSettings, ServerSettings, Settings
 from backup_assets_tests.capture.test_capture import TRUNCATING, a_lying_directory
+from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.sources import Source, listed
 
 TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
@@ -67,6 +68,42 @@ def test_a_green_run_is_a_set_that_is_there_and_proven(a_database: Source, an_in
     (event,) = [m for m in result.asset_materializations_for_node("erp4_capture") if m.asset_key.path[-1] == "db_dump"]
     assert event.metadata["set_id"].value == found.id
     assert event.metadata["dagster/row_count"].value == 1050
+
+
+def test_secrets_are_an_asset_of_the_backup_and_no_value_is_in_its_events(
+    a_database: Source, an_instance: dg.DagsterInstance, keyrings: Keyrings, tmp_path: Path
+):
+    canary = "correct horse battery staple"
+    (tmp_path / ".env").write_text(f"JWT_SECRET={canary}\n")
+    settings = settings_of(a_database, secrets=SecretsSettings(files=(tmp_path / ".env",))).model_copy(
+        update={"encryption": EncryptionSettings(recipients=(keyrings.lena,), gpg_homedir=keyrings.host)}
+    )
+
+    result = run_job(settings, an_instance)
+
+    assert result.success
+    assert materialized(an_instance, "secrets") == {TODAY}
+    checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert checks["encrypted"] is True
+    (event,) = [m for m in result.asset_materializations_for_node("erp4_capture") if m.asset_key.path[-1] == "secrets"]
+    assert event.metadata["recipients"].value == keyrings.lena
+    assert event.metadata["secret_count"].value == 1
+    assert "| file | .env | 40 |" in str(event.metadata["captured"].value)
+    told = "".join(str(entry) for entry in an_instance.all_logs(result.run_id))
+    assert "1 secrets encrypted to" in told
+    assert canary not in told
+
+
+def test_without_secrets_there_is_no_such_asset(a_database: Source, tmp_path: Path):
+    (tmp_path / ".env").write_text("A=1")
+    without = build_definitions(settings_of(a_database), datetime.now(UTC)).resolve_asset_graph()
+    secrets = SecretsSettings(files=(tmp_path / ".env",))
+    graph = build_definitions(settings_of(a_database, secrets=secrets), datetime.now(UTC)).resolve_asset_graph()
+
+    added = graph.get_all_asset_keys() - without.get_all_asset_keys()
+    assert added == {dg.AssetKey(["erp4", "environment"]), dg.AssetKey(["erp4", "secrets"])}
+    assert graph.get(dg.AssetKey(["erp4", "secrets"])).parent_keys == {dg.AssetKey(["erp4", "environment"])}
+    assert dg.AssetKey(["erp4", "secrets"]) in graph.get(dg.AssetKey(["erp4", "metadata"])).parent_keys
 
 
 def test_several_runs_in_one_slot_make_several_sets(a_database: Source, an_instance: dg.DagsterInstance):

@@ -133,7 +133,7 @@ def test_a_private_key_given_as_recipient_is_refused_and_never_shown(age_keys: A
 def test_no_recipient_and_no_private_key_are_refused(sealed: Path, tmp_path: Path):
     with pytest.raises(SettingsError, match="AGE_RECIPIENT names no key"):
         AgeCipher().check()
-    with pytest.raises(SettingsError, match="AGE_IDENTITY_FILE names no private key"):
+    with pytest.raises(MissingPrivateKey, match="AGE_IDENTITY_FILE names no private key"):
         AgeCipher().decrypt(sealed, tmp_path / "target")
     with pytest.raises(SettingsError, match=r"AGE_IDENTITY_FILE is .*nowhere, which is no file"):
         AgeCipher(identities=(tmp_path / "nowhere",)).decrypt(sealed, tmp_path / "target")

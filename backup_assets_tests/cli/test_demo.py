@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.demo.server import connect, demo_server, stop_demo_server
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.cli.test_main import SCRIPT
@@ -23,6 +25,7 @@ def a_home(monkeypatch: pytest.MonkeyPatch, an_empty_directory: Path) -> Iterato
     monkeypatch.setenv("BACKUP_DEMO_HOME", str(home))
     yield home
     stop_demo_server(home)
+    stop_demo_object_server(home)
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -34,23 +37,31 @@ def lines_of_a_tour() -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_the_tour_proves_a_restore_and_can_be_run_again(a_home: Path, command: Command) -> None:
+def test_the_tour_proves_a_restore_comes_back_from_osaka_and_can_be_run_again(a_home: Path, command: Command) -> None:
     first = lines_of_a_tour()
-    assert [line[1] for line in first[:6]] == ["ok"] * 6
-    assert "full archive of 200/200" in first[1][3]
-    assert "differential archive of 5/205" in first[3][3]
-    figures = {line[0]: line[1] for line in first[6:]}
+    assert [line[1] for line in first[:8]] == ["ok"] * 8
+    assert "full archive of 200/200" in first[2][3]
+    assert "differential archive of 5/205" in first[4][3]
+    figures = {line[0]: line[1] for line in first[8:]}
     assert (figures["attachment files equal"], figures["integrity queries equal"]) == ("205", "8")
     assert figures["tables compared"] == figures["content hashes equal"] != "0"
     second = lines_of_a_tour()
-    assert [line[1] for line in second[:6]] == ["ok"] * 6
+    assert [line[1] for line in second[:8]] == ["ok"] * 8
     assert ["attachment files equal", "210"] in [line[:2] for line in second]
     with connect(demo_server(a_home), "postgres") as connection:
         names = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
     assert names == {"postgres", "template0", "template1", "erp4", "erp4_restored"}
-    assert len(command("list").lines) == 4
-    assert command("stop-demo").out == "the demo's server is stopped\n"
-    assert command("stop-demo").out == "the demo's server was not running\n"
+    newest = command("list").lines[0][0]
+    assert figures["whole drill, from osaka"] != newest == second[-1][1]
+    for store in ("local", "tokyo", "osaka"):
+        listed = command("list", "--store", store).lines
+        assert (len(listed), listed[0][0]) == (4, newest)
+    ended = command("doctor", "--json")
+    found = {finding["name"]: finding for finding in json.loads(ended.out)}
+    assert (ended.status, {name for name, one in found.items() if one["state"] != "ok"}) == (0, {"off-site"})
+    assert "osaka is the demo's own server on this machine" in found["off-site"]["found"]
+    assert command("stop-demo").out == "the demo's servers are stopped\n"
+    assert command("stop-demo").out == "the demo's servers were not running\n"
 
 
 def test_the_demo_never_mixes_its_sets_with_those_of_a_configured_database(

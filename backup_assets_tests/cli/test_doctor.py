@@ -95,17 +95,6 @@ def test_a_directory_of_clients_without_a_server_does_not_stop_the_proof(
     assert states(command)[1]["scratch server"] == "ok"
 
 
-def test_a_wish_for_off_site_copies_that_has_no_effect_yet_is_said(
-    command: Command, a_configured_database: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REMOTE_HOST", "backup.example")
-    ended = command("doctor", "--json")
-
-    finding = next(one for one in json.loads(ended.out) if one["name"] == "off-site")
-    assert finding["state"] == "warn"
-    assert "REMOTE_HOST set here has no effect yet" in finding["found"]
-
-
 def test_a_dagster_home_without_instance_settings_warns(
     command: Command, a_configured_database: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,36 @@ def test_with_the_local_store_lost_everything_comes_back_from_the_bucket(
     assert list((a_configured_database.backup_dir / ".work").iterdir()) == []
 
 
+def test_with_everything_else_lost_it_comes_back_from_the_second_bucket(
+    command: Command, a_configured_database: Source, attachments: Path, a_bucket: str, a_server: ObjectServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name, value in {
+        "S3_COPY_BUCKET": a_server.bucket(),
+        "S3_COPY_ENDPOINT_URL": a_server.url,
+        "S3_COPY_ADDRESSING_STYLE": "path",
+        "S3_COPY_SSE_S3": "AES256",
+    }.items():
+        monkeypatch.setenv(name, value)
+    set_id = backed_up(command)
+    lose_the_local_store(a_configured_database)
+    for stored in a_server.client().list_objects_v2(Bucket=a_bucket)["Contents"]:
+        a_server.client().delete_object(Bucket=a_bucket, Key=stored["Key"])
+    a_configured_database.execute("DROP TABLE invoices")
+    (attachments / "invoices" / "1.pdf").unlink()
+
+    assert command("list", "--store", "s3").out == ""
+    assert command("list", "--store", "s3_copy").lines[0][:5:4] == [set_id, "complete"]
+    verified = command("verify", "--store", "s3_copy")
+    assert verified.status == 0, verified.err
+    monkeypatch.setenv("RESTORE_CONFIRM", "1")
+    ended = command("restore", "--store", "s3_copy")
+
+    assert ended.status == 0, ended.err
+    assert a_configured_database.value("SELECT count(*) FROM invoices") == 1000
+    assert (attachments / "invoices" / "1.pdf").read_bytes() == b"%PDF the first"
+
+
 def test_a_finding_that_may_not_be_written_there_is_kept_in_the_local_store(
     command: Command, a_configured_database: Source, a_bucket: str, a_server: ObjectServer, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.demo.erp import ErpFacts, ensure_erp
+from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.demo.server import stop_demo_server
 
 LAST_DAY = date(2026, 11, 20)
@@ -20,6 +21,7 @@ def _a_home() -> Iterator[Path]:
     home = Path(tempfile.gettempdir()) / f"ba-demo-{uuid.uuid4().hex[:8]}"
     yield home
     stop_demo_server(home)
+    stop_demo_object_server(home)
     if home.exists():
         shutil.rmtree(home)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from packaging.utils import canonicalize_name
 
 from backup_assets.capture.assets import QUICK_CHECKS, capture_specs
 from backup_assets.cli.arguments import parser
-from backup_assets.doctor_stores import WITHOUT_EFFECT
-from backup_assets.offsite.assets import ASSETS, CHECK
+from backup_assets.offsite.assets import ASSETS, CHECK, CROSS_COPY
+from backup_assets.offsite.encrypted_assets import CHECK as ENCRYPTED_CHECK
+from backup_assets.restore.drill_assets import ASSET as DRILL
 from backup_assets.settings import load_settings
 from backup_assets.settings_docs import settings_page
 from backup_assets.settings_env import VARIABLES
@@ -22,7 +24,7 @@ from backup_assets_tests.docs.pages import DOCS, ROOT, anchors_of, blocks_of, li
 README = ROOT / "README.md"
 COMMAND = ".venv/bin/backup-assets"
 #: Variables that are no settings: a confirmation, libpq's, and names of an example.
-OTHER_VARIABLES = {"RESTORE_CONFIRM", "ERP4_PASSWORD", "FULL_ID"}
+OTHER_VARIABLES = {"RESTORE_CONFIRM", "ERP4_PASSWORD", "FULL_ID", "BACKUP_DRILL_ATTACHMENTS", "DATABASE_URL"}
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
     "--build-arg", "--clean", "--create", "--dbname", "--env-file", "--globals-only", "--if-exists", "--list",
@@ -30,8 +32,8 @@ STOCK_OPTIONS = {
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
-    "backup_assets", "content_sha256", "end_offset", "erp4_old", "full_set", "hashtextextended", "in_process",
-    "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "transaction_timeout",
+    "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set", "hashtextextended", "in_process",
+    "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "restores_within_rto", "transaction_timeout",
 }  # fmt: skip
 
 
@@ -42,8 +44,16 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
 
 
 def options_of(command: str) -> set[str]:
-    """Return the options of a command of `backup-assets`."""
-    return {option for action in subcommands()[command]._actions for option in action.option_strings}
+    """Return the options of a command of `backup-assets`, those of its own commands included."""
+    return set(_options(subcommands()[command]))
+
+
+def _options(command: argparse.ArgumentParser) -> Iterator[str]:
+    for action in command._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _options(inner)
 
 
 def shell_lines(path: Path) -> list[str]:
@@ -83,10 +93,10 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert {"demo", "dev", "test"} <= named <= targets
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "off-site.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, DOCS / "off-site.md", DOCS / "secrets.md"], ids=lambda page: page.name)
 def test_every_command_of_a_page_is_one_that_the_program_takes(page: Path) -> None:
     commands = [line.partition(COMMAND)[2] for line in shell_lines(page) if COMMAND in line]
-    assert len(commands) > 5
+    assert len(commands) > 4
     for command in commands:
         parser().parse_args(shlex.split(command))
 
@@ -123,21 +133,40 @@ def test_the_yaml_of_the_readme_can_be_used_as_it_is(tmp_path: Path) -> None:
 
 def test_the_stores_of_the_off_site_page_can_be_used_as_they_are(tmp_path: Path) -> None:
     page = DOCS / "off-site.md"
-    (example,) = [block.body for block in blocks_of(page) if block.language == "yaml"]
-    (tmp_path / "backup.yaml").write_text(example)
-    assert [(store.name, store.kind) for store in load_settings({}, tmp_path).stores] == [
-        ("usb", "folder"),
-        ("tokyo", "s3"),
-    ]
+    examples: list[list[tuple[str, str, str | None]]] = []
+    for block in blocks_of(page):
+        if block.language == "yaml" and "stores:" in block.body:
+            (tmp_path / "backup.yaml").write_text(block.body)
+            stores = load_settings({}, tmp_path).stores
+            examples.append([(store.name, store.kind, store.copied_from) for store in stores])
+    assert [("usb", "folder", None), ("tokyo", "s3", None)] in examples
+    assert [("tokyo", "s3", None), ("osaka", "s3", "tokyo")] in examples
     lines = [line for line in shell_lines(page) if line.startswith("export ")]
-    words = [word for line in lines for word in shlex.split(line)[1:]]
+    for name in ("erp4_backup", "erp4_known_hosts"):
+        (tmp_path / name).touch()
+    words = [word.replace("/home/backup/.ssh", str(tmp_path)) for line in lines for word in shlex.split(line)[1:]]
     stores = load_settings(dict(word.split("=", 1) for word in words), tmp_path / "elsewhere").stores
-    assert [store.name for store in stores] == ["folder", "s3"]
+    assert {"folder", "s3", "s3_copy", "remote"} <= {store.name for store in stores if store.embedded is None}
+
+
+def test_the_settings_of_the_secrets_page_can_be_used_as_they_are(tmp_path: Path) -> None:
+    page = DOCS / "secrets.md"
+    (example,) = [block.body for block in blocks_of(page) if block.language == "yaml"]
+    for name in (".env", "jwt.key"):
+        (tmp_path / name).touch()
+    (tmp_path / "backup.yaml").write_text(example.replace("/srv/erp4", str(tmp_path)))
+    secrets = load_settings({}, tmp_path).databases[0].secrets
+    assert secrets is not None
+    lines = [line.replace("/srv/erp4", str(tmp_path)) for line in shell_lines(page) if line.startswith("export ")]
+    words = [word for line in lines for word in shlex.split(line)[1:]]
+    variables = {"DB_NAME": "erp4", **dict(word.split("=", 1) for word in words)}
+    given = load_settings(variables, tmp_path / "elsewhere").databases[0].secrets
+    assert given == secrets.model_copy(update={"profile": None})
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_that_a_page_names_exists(page: Path) -> None:
-    known = {variable.name for variable in VARIABLES} | OTHER_VARIABLES | {*WITHOUT_EFFECT}
+    known = {variable.name for variable in VARIABLES} | OTHER_VARIABLES
     named = set(re.findall(r"(?<![\w.$/])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b", quoted_in(page)))
     assert named <= known, f"{page.name} names {sorted(named - known)}"
 
@@ -145,7 +174,7 @@ def test_every_variable_that_a_page_names_exists(page: Path) -> None:
 def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
     demo = load_settings({}, Path("/nonexistent"))
     assets = {spec.key.path[-1] for spec in capture_specs(demo.databases[0])}
-    known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, *ASSETS.values()}
+    known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, ENCRYPTED_CHECK, *ASSETS.values(), CROSS_COPY, DRILL}
     known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page()))
     for page in pages():
         if page.name != "settings.md":

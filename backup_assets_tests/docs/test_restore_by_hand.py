@@ -16,7 +16,8 @@ from backup_assets.local import local_store, place_of
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.restore.attachments import STOCK_RESTORE
-from backup_assets.settings import AttachmentsSettings, DumpSettings, Settings
+from backup_assets.settings import AttachmentsSettings, DumpSettings, EncryptionSettings, SecretsSettings, Settings
+from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
 from backup_assets_tests.docs.pages import DOCS, blocks_of
 from backup_assets_tests.end_to_end.stock_tools import content_of
@@ -264,6 +265,25 @@ def test_a_set_of_the_important_tables_is_restored_by_the_commands_of_the_page(
     assert target.database(a_database.name).value("SELECT count(*) FROM customers") == 0
 
 
+def test_secrets_are_opened_by_the_commands_of_the_page(
+    a_database: Source, target_of: TargetOf, keyrings: Keyrings, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("JWT_SECRET=it\n")
+    encryption = EncryptionSettings(recipients=(keyrings.lena,), gpg_homedir=keyrings.host)
+    settings = a_database.settings(secrets=SecretsSettings(files=(tmp_path / ".env",)))
+    settings = settings.model_copy(update={"encryption": encryption})
+    target = target_of(a_database.captured(settings), a_database.cluster)
+    for name in ("gpg", "gpg-agent"):
+        (target.programs / name).symlink_to(shutil.which(name) or name)
+
+    printed = target.must(
+        place(settings), *BEFORE[:-1], "secrets", before=f"export GNUPGHOME={keyrings.lena_home}"
+    )  # fmt: skip
+
+    assert ".tar.gpg: OK" in printed
+    assert (target.work / "secrets" / "files" / ".env").read_text() == "JWT_SECRET=it\n"
+
+
 def test_the_newest_full_set_is_chosen_although_other_sets_are_there(a_database: Source, target_of: TargetOf) -> None:
     settings = a_database.settings(important_tables=("invoices",))
     a_database.captured(settings)
@@ -340,7 +360,7 @@ def test_the_attachments_are_restored_with_the_commands_that_the_program_prints(
 
 def test_the_page_needs_no_other_block_than_those_that_are_run() -> None:
     run = {*BEFORE, *ATTACHMENTS, "dump", "dump.zst", "dump.tar", "database", "compare"}
-    assert set(BLOCKS) == {*run, "one-table", "one-table-rows", "important-tables", "variables"}
+    assert set(BLOCKS) == {*run, "one-table", "one-table-rows", "important-tables", "secrets", "variables"}
 
 
 def test_the_variables_of_the_page_are_those_that_the_tests_set() -> None:

@@ -12,7 +12,9 @@ from playwright.sync_api import Browser, expect
 
 from backup_assets.capture.automation import slots_of
 from backup_assets.capture.capture import local_store, place_of
+from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.demo.server import stop_demo_server
+from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import Settings, load_settings
 from backup_assets.slots import Slots
@@ -52,6 +54,7 @@ def an_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instal
     with running_ui(directory, environment) as ui:
         yield Installation(directory, settings, ui)
     stop_demo_server(directory / "var" / "demo")
+    stop_demo_object_server(directory / "var" / "demo")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,16 @@ def test_a_backup_launched_in_the_ui_leaves_a_proven_set_with_its_label_and_hold
     assert found.verified.content
 
 
+def test_a_backup_launched_in_the_ui_is_in_both_regions_when_it_ends(
+    an_installation: Installation, a_backup: str
+) -> None:
+    place = place_of(an_installation.settings.databases[0], an_installation.settings)
+    for name in ("tokyo", "osaka"):
+        found = catalog_in(store_named(an_installation.settings, name), place).find(a_backup)
+        assert found is not None
+        assert found.state == "complete"
+
+
 def test_every_check_shows_its_result_in_the_slot(an_installation: Installation, a_backup: str) -> None:
     keys = [{"path": ["erp4", name]} for name in ("db_dump", "globals", "pdf_archive")]
     nodes = an_installation.ui.ask(_CHECKS, k=keys)["assetNodes"]
@@ -119,12 +132,14 @@ def test_the_weekly_set_holds_the_rows_of_the_important_tables_only(
 def test_the_lineage_view_shows_the_set_as_one_picture(
     an_installation: Installation, a_backup: str, a_weekly_set: str, a_browser: Browser
 ) -> None:
-    page = a_browser.new_page(viewport={"width": 1600, "height": 820})
+    page = a_browser.new_page(viewport={"width": 2000, "height": 860})
     page.goto(f"{an_installation.ui.url}/locations/backup_assets/asset-groups/erp4/lineage")
 
-    for name in ("postgres", "attachments", "db_dump", "globals", "pdf_archive", "metadata", "important_tables"):
+    captured = ("postgres", "attachments", "db_dump", "globals", "pdf_archive", "metadata", "important_tables")
+    for name in (*captured, "s3_upload", "cross_region_copy", "restore_drill"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=60_000)
-    for checks, assets in ((1, 1), (2, 2), (3, 1)):  # globals; db_dump and pdf_archive; important_tables
+    # globals and the four copies; db_dump and pdf_archive; important_tables
+    for checks, assets in ((1, 5), (2, 2), (3, 1)):
         expect(page.get_by_text(re.compile(f"{checks} / {checks} Passed"))).to_have_count(assets, timeout=60_000)
     picture = os.environ.get("LINEAGE_PICTURE")  # `make picture` keeps what this test has seen
     if picture:

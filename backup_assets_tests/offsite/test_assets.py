@@ -20,11 +20,14 @@ from backup_assets.offsite.assets import copy_asset_keys
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
 from backup_assets_tests.cli.conftest import variables_of
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
+from backup_assets_tests.offsite.cross_copying import a_bucket_store, bucket, replace_content, use_profiles
 from backup_assets_tests.sources import Source, capture, listed
+from backup_assets_tests.stores.object_server import ObjectServer, object_server
 
 TODAY = datetime.now(UTC).date()
 KEY = dg.AssetKey(["erp4", "folder_copy"])
 BUCKET = StoreSettings(name="s3", kind="s3", bucket="erp4-backups", sse_s3="AES256")
+SECOND = StoreSettings(name="osaka", kind="s3", bucket="erp4-osaka", sse_s3="AES256", copied_from="s3")
 
 
 @pytest.fixture
@@ -52,8 +55,12 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(settings, datetime.now(UTC))
     alone = dg.define_asset_job("copy_alone", selection=dg.AssetSelection.assets(KEY))
+    jobs = [alone]
+    if any(store.copied_from for store in settings.stores):
+        second = dg.AssetSelection.assets(["erp4", "cross_region_copy"])
+        jobs = [dg.define_asset_job("cross_copy_alone", selection=second)]
     return (
-        dg.Definitions.merge(definitions, dg.Definitions(jobs=[alone]))
+        dg.Definitions.merge(definitions, dg.Definitions(jobs=jobs))
         .resolve_job_def(job)
         .execute_in_process(partition_key=f"{slot}", instance=instance, raise_on_error=False)
     )
@@ -192,7 +199,7 @@ def test_a_slot_without_a_set_fails_with_the_explanation(settings: Settings, an_
     result = run(settings, an_instance, yesterday, job="copy_alone")
 
     assert not result.success
-    assert f"the slot {yesterday} of erp4 has no set to copy" in failures_of(result)["erp4_folder_copy"]
+    assert f"the slot {yesterday} of erp4 has no set" in failures_of(result)["erp4_folder_copy"]
     assert not [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
 
 
@@ -232,6 +239,75 @@ def test_the_weekly_set_of_the_important_tables_is_copied_by_its_own_job(
     assert checks_of(result)["stored"]
     (one,) = listed(settings)
     assert (one.manifest.kind, sets_in_any(settings)) == ("important_tables", {one.id})
+
+
+def test_a_second_bucket_is_an_asset_of_its_own_below_that_of_the_first(usb: Path) -> None:
+    third = SECOND.model_copy(update={"name": "zurich", "bucket": "erp4-zurich"})
+    assert {"s3_upload", "cross_region_copy"} <= assets_with(BUCKET, SECOND)
+    assert {"s3_upload", "cross_region_copy_osaka", "cross_region_copy_zurich"} <= assets_with(BUCKET, SECOND, third)
+    database = DatabaseSettings(name="erp4", database="erp4", important_tables=("invoices",))
+    settings = Settings(backup_dir=usb / "b", databases=(database,), stores=(SECOND, BUCKET))
+
+    graph = build_definitions(settings, datetime.now(UTC)).resolve_asset_graph()
+
+    for prefix in ("", "important_tables_"):
+        node = graph.get(dg.AssetKey(["erp4", f"{prefix}cross_region_copy"]))
+        assert node.parent_keys == {dg.AssetKey(["erp4", f"{prefix}s3_upload"])}
+        assert node.pools == {"store_osaka"}
+        assert [check.name for check in node.check_keys] == ["stored"]
+
+
+@pytest.fixture(scope="module")
+def a_server() -> Iterator[ObjectServer]:
+    with object_server() as server:
+        yield server
+
+
+@pytest.fixture
+def with_buckets(
+    settings: Settings, a_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """The same database with a bucket, and a second one that is copied from it."""
+    use_profiles(a_server, tmp_path, monkeypatch)
+    stores = (a_bucket_store(a_server, "tokyo"), a_bucket_store(a_server, "osaka", copied_from="tokyo"))
+    return settings.model_copy(update={"stores": stores})
+
+
+def test_a_backup_goes_on_to_the_second_bucket_before_it_is_proven(
+    with_buckets: Settings, an_instance: dg.DagsterInstance
+) -> None:
+    result = run(with_buckets, an_instance)
+
+    assert result.success, failures_of(result)
+    assert steps_in_order(result) == [
+        "erp4_capture",
+        "erp4_s3_upload",
+        "erp4_cross_region_copy",
+        "erp4_db_dump_restored",
+    ]
+    (one,) = listed(with_buckets)
+    assert set(one.copies) == {"tokyo", "osaka"}
+    (event,) = result.asset_materializations_for_node("erp4_cross_region_copy")
+    assert event.metadata["sent_bytes"].value == one.manifest.size_bytes
+    keys = [stored.key for stored in bucket(with_buckets, "osaka").list("")]
+    assert [key for key in keys if one.id in key] == [stored.key for stored in bucket(with_buckets, "tokyo").list("")]
+
+
+def test_a_set_that_is_damaged_in_the_first_bucket_makes_the_run_red(
+    with_buckets: Settings, an_instance: dg.DagsterInstance
+) -> None:
+    assert run(with_buckets, an_instance).success
+    tokyo, osaka = bucket(with_buckets, "tokyo"), bucket(with_buckets, "osaka")
+    for stored in [*osaka.list("")]:
+        osaka.delete(stored.key)
+    dump = next(stored for stored in tokyo.list("") if "/db/" in stored.key)
+    replace_content(tokyo, dump.key, b"?" * dump.size)
+
+    result = run(with_buckets, an_instance, job="cross_copy_alone")
+
+    assert not result.success
+    assert checks_of(result) == {"stored": False}
+    assert not [stored for stored in osaka.list("") if "/meta/" in stored.key]
 
 
 #: As backup_assets/definitions.py, read anew: this process has loaded that module with other settings.

@@ -14,6 +14,7 @@ from backup_assets.errors import CheckFailed, EnvironmentFault, Refused, Transie
 from backup_assets.local import local_store
 from backup_assets.named_stores import store_named
 from backup_assets.offsite.copies import newest_in, whole_in
+from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.records import HoldRecord
 from backup_assets.settings import Settings
@@ -223,7 +224,7 @@ def test_only_the_sets_of_the_slot_and_the_kind_are_copied(settings: Settings) -
 
 
 def test_a_slot_without_a_set_is_refused(settings: Settings, a_set: Manifest) -> None:
-    with pytest.raises(Refused, match="the slot 2026-11-21 of erp4 has no set to copy"):
+    with pytest.raises(Refused, match="the slot 2026-11-21 of erp4 has no set"):
         copied(settings, slot="2026-11-21")
 
 
@@ -350,11 +351,11 @@ def test_what_a_store_lists_whole_is_told_by_names_alone(settings: Settings, a_s
     copied(settings)
     listing = FaultyStore(target, Fault("open", "fail", nth=None))
 
-    assert whole_in(listing, ERP4, [a_set]) == {a_set.id}
+    assert whole_in(listing, ERP4, [BackupSet(a_set)]) == {a_set.id}
     assert str(newest_in(listing, ERP4)) == a_set.id
 
     file_in(settings, a_set, "dump", "usb").write_bytes(b"short")
-    assert whole_in(listing, ERP4, [a_set]) == frozenset()
+    assert whole_in(listing, ERP4, [BackupSet(a_set)]) == frozenset()
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +374,7 @@ def test_a_bucket_gets_encrypted_objects_that_say_what_they_belong_to(
     first, second = copied(settings, to=target)[a_set.id], copied(settings, to=target)[a_set.id]
 
     assert (first.state, second.state) == ("copied", "present")
-    assert whole_in(target, ERP4, [a_set]) == {a_set.id}
+    assert whole_in(target, ERP4, [BackupSet(a_set)]) == {a_set.id}
     dump = a_set.artifact("dump")
     assert dump is not None
     head = a_server.client().head_object(Bucket=bucket, Key=f"offsite/{ERP4.key(dump.name)}")
@@ -393,7 +394,47 @@ def test_a_role_that_may_only_write_copies_and_recognises_what_it_copied(
     assert copied(settings, to=target)[a_set.id].state == "present"
 
     reader = S3Store(a_server.location(bucket, "reader"), "s3")
-    assert whole_in(reader, ERP4, [a_set]) == {a_set.id}
+    assert whole_in(reader, ERP4, [BackupSet(a_set)]) == {a_set.id}
+
+
+def test_every_object_of_a_set_bears_its_class_and_keeps_it(a_server: ObjectServer, settings: Settings) -> None:
+    full = a_manifest(NOW, run="00000001")
+    differential = a_manifest(LATER, run="00000002", full_set=full.id)
+    hold(settings, full, differential)
+    put_record(local_store(settings), a_verification(differential.id))
+    bucket = a_server.bucket()
+    target = S3Store(a_server.location(bucket, retention_tags=True), "s3")
+
+    def classes() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for stored in target.list(ERP4.root):
+            tags = a_server.client().get_object_tagging(Bucket=bucket, Key=stored.key)["TagSet"]
+            found.setdefault(full.id if full.id in stored.key else differential.id, set()).update(
+                f"{tag['Key']}={tag['Value']}" for tag in tags
+            )
+        return found
+
+    copied(settings, to=target)
+
+    assert classes() == {full.id: {"retention=monthly"}, differential.id: {"retention=daily"}}
+    earlier = a_manifest(NOW - timedelta(hours=1), run="00000003")
+    hold(settings, earlier)
+    again = copied(settings, to=target)  # the full set is no longer the first of its month
+    assert (again[full.id].state, again[earlier.id].state) == ("present", "copied")
+    assert classes()[full.id] == {"retention=monthly"}
+
+
+def test_a_set_that_never_arrived_is_not_the_first_of_its_week(a_server: ObjectServer, settings: Settings) -> None:
+    damaged, good = a_manifest(NOW, run="00000001"), a_manifest(LATER, run="00000002")
+    hold(settings, damaged, good)
+    flip_a_bit(file_in(settings, damaged, "dump"))
+    bucket = a_server.bucket()
+
+    done = copied(settings, to=S3Store(a_server.location(bucket, retention_tags=True), "s3"))
+
+    assert (done[damaged.id].state, done[good.id].state) == ("failed", "copied")
+    tags = a_server.client().get_object_tagging(Bucket=bucket, Key=ERP4.manifest_key(good.id))["TagSet"]
+    assert tags == [{"Key": "retention", "Value": "monthly"}]
 
 
 def test_a_bucket_that_does_not_answer_is_a_transient_fault(
@@ -411,5 +452,5 @@ def test_a_folder_that_lost_a_file_is_not_whole(settings: Settings, a_set: Manif
     assert isinstance(store, FolderStore)
     store.delete(ERP4.manifest_key(a_set.id))
 
-    assert whole_in(store, ERP4, [a_set]) == frozenset()
+    assert whole_in(store, ERP4, [BackupSet(a_set)]) == frozenset()
     assert copied(settings, slot=SLOT)[a_set.id].state == "copied"

@@ -10,7 +10,7 @@ import pytest
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import sha256_of
 from backup_assets.local import local_store, place_of
-from backup_assets.restore.fetch import FetchedSet, fetch_set, needed_artifacts
+from backup_assets.restore.fetch import FetchedSet, fetch_set, stored_artifacts
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.place import StoredObject
@@ -64,7 +64,7 @@ def fetched(erp: Erp, manifest: Manifest, directory: Path, store: Store | None =
     catalog = Catalog(store, place)
     chosen = catalog.resolve(manifest.id, complete_only=False)
     directory.mkdir(exist_ok=True)
-    return fetch_set(store, place, catalog, chosen, directory)
+    return fetch_set(store, place, catalog, chosen, directory, erp.settings.encryption)
 
 
 def test_files_of_a_folder_are_read_where_they_are(an_erp: Erp, two_sets: tuple[Manifest, Manifest], tmp_path: Path):
@@ -124,9 +124,10 @@ def test_every_damaged_and_missing_file_is_named_at_once(
 
 def test_a_set_needs_its_own_files_and_the_archive_of_its_full_set(an_erp: Erp, two_sets: tuple[Manifest, Manifest]):
     first, second = two_sets
-    catalog = Catalog(local_store(an_erp.settings), place_of(an_erp.settings.databases[0], an_erp.settings))
+    store = local_store(an_erp.settings)
+    catalog = Catalog(store, place_of(an_erp.settings.databases[0], an_erp.settings))
 
-    needed = needed_artifacts(catalog, catalog.resolve(second.id))
+    needed = stored_artifacts(store, catalog.place, catalog, catalog.resolve(second.id))
 
     assert [(owner, artifact.role) for owner, artifact in needed if owner == first.id] == [(first.id, "archive")]
     assert {artifact.role for owner, artifact in needed if owner == second.id} == {

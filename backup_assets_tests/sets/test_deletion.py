@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from backup_assets.errors import Refused
+from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.deletion import delete_set, delete_sets
 from backup_assets.sets.manifest import Hold, Manifest
@@ -120,3 +120,44 @@ def test_a_set_that_is_gone_already_is_fine(store: ShelfStore) -> None:
     delete_set(store, ERP4, chosen, now=NOW)
 
     assert delete_set(store, ERP4, chosen, now=NOW) is None
+
+
+class StubbornStore(ShelfStore):
+    """A store in which files of one set cannot be deleted."""
+
+    stuck = "nothing"
+
+    def delete(self, key: str) -> None:
+        if self.stuck in key:
+            raise EnvironmentFault(f"could not delete {key}")
+        super().delete(key)
+
+
+def test_a_file_that_cannot_be_deleted_ends_it_or_lets_the_others_go() -> None:
+    store = StubbornStore()
+    stuck, other = put_set(store, a_manifest(NOW)), put_set(store, a_manifest(NOW - DAY))
+    store.stuck = stuck.id
+    sets = Catalog(store, ERP4).sets()
+
+    with pytest.raises(EnvironmentFault, match="could not delete"):
+        delete_sets(store, ERP4, [one for one in sets if one.id == stuck.id], now=NOW)
+    done = {one.set_id: one.error for one in delete_sets(store, ERP4, sets, now=NOW, go_on=True)}
+
+    assert done[other.id] is None
+    assert isinstance(done[stuck.id], EnvironmentFault)
+    assert [one.id for one in Catalog(store, ERP4).sets()] == [stuck.id]
+    store.stuck = "nothing"
+    assert [one.error for one in delete_sets(store, ERP4, Catalog(store, ERP4).sets(), now=NOW, go_on=True)] == [None]
+    assert store.objects == {}
+
+
+def test_what_a_set_needs_stays_when_that_set_could_not_be_deleted() -> None:
+    store = StubbornStore()
+    full, differential = a_full_and_a_differential(store)
+    store.stuck = differential.id
+
+    done = {one.set_id: one.error for one in delete_sets(store, ERP4, Catalog(store, ERP4).sets(), now=NOW, go_on=True)}
+
+    assert isinstance(done[full.id], Refused)
+    assert differential.id in done[full.id].why  # type: ignore[union-attr]
+    assert all(one.state == "complete" for one in Catalog(store, ERP4).sets())

@@ -341,7 +341,7 @@ def test_a_second_capture_is_refused_and_told_who_is_at_work(store: FolderStore)
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
 
-        with pytest.raises(Refused, match="another capture of erp4") as caught, store.capture_lock("erp4"):
+        with pytest.raises(Refused, match="another run is at work on erp4") as caught, store.capture_lock("erp4"):
             pass
         assert f"process {other.pid} (run run-1) holds" in caught.value.why
         assert "since 20" in caught.value.why

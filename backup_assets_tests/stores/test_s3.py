@@ -7,16 +7,19 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from backup_assets.errors import EnvironmentFault, Refused, SettingsError
 from backup_assets.sets.catalog import Catalog
 from backup_assets.stores.contract import ConflictingObject, Store, TransferDamaged
 from backup_assets.stores.s3 import S3Store
-from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired
+from backup_assets.stores.s3_bucket_plan import apply_plan, plan_bucket
+from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, is_denied
 from backup_assets.stores.s3_location import MIB, ObjectLock, S3Location
 from backup_assets.stores.s3_source import PartBody
 from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_set, sha256
@@ -128,6 +131,16 @@ def test_a_role_that_may_not_write_is_told_which_permission_it_lacks(objects: Ob
         assert "secret-of" not in str(caught.value)
 
 
+def test_a_role_that_may_not_lock_or_tag_is_told_which_permissions_that_takes(objects: ObjectServer) -> None:
+    bucket = objects.bucket(ObjectLockEnabledForBucket=True)
+    store = a_store(objects, bucket, "writer", object_lock=ObjectLock("GOVERNANCE", 1), retention_tags=True)
+
+    for attempt in (lambda: put(store.with_retention("daily"), KEY, b"x"), store.check):
+        with pytest.raises(AccessDenied) as caught:
+            attempt()
+        assert "allow s3:PutObject, s3:PutObjectRetention, s3:PutObjectTagging on" in caught.value.remedy
+
+
 def test_a_role_that_may_not_read_is_told_which_permission_it_lacks(objects: ObjectServer, bucket: str) -> None:
     put(a_store(objects, bucket), KEY, b"x")
     writer = a_store(objects, bucket, "writer")
@@ -183,6 +196,125 @@ def test_a_locked_object_stays_although_its_key_is_deleted(objects: ObjectServer
     assert [one["Size"] for one in versions] == [size]
     head = objects.client().head_object(Bucket=bucket, Key=KEY, VersionId=versions[0]["VersionId"])
     assert head["ObjectLockMode"] == "COMPLIANCE"
+
+
+# -- the class of a set ------------------------------------------------------------------------------------------------
+
+LOCK = ObjectLock("GOVERNANCE", 14, weekly_days=56, monthly_days=365)
+
+
+def tags_of(objects: ObjectServer, bucket: str, key: str) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in objects.client().get_object_tagging(Bucket=bucket, Key=key)["TagSet"]}
+
+
+@pytest.mark.parametrize("size", [7, 6 * MIB])
+@pytest.mark.parametrize(("retention", "days"), [("daily", 14), ("weekly", 56), ("monthly", 365)])
+def test_an_object_bears_the_tag_and_the_lock_of_its_class(
+    objects: ObjectServer, size: int, retention: Any, days: int
+) -> None:
+    bucket = objects.bucket(ObjectLockEnabledForBucket=True)
+    store = a_store(objects, bucket, object_lock=LOCK, retention_tags=True).with_metadata({"env": "prod"})
+    before = datetime.now(UTC)
+
+    put(store.with_retention(retention), KEY, noise(size))
+
+    assert tags_of(objects, bucket, KEY) == {"retention": retention}
+    head = objects.client().head_object(Bucket=bucket, Key=KEY)
+    locked = head["ObjectLockRetainUntilDate"] - before
+    assert timedelta(days=days, seconds=-1) <= locked < timedelta(days=days, minutes=5)
+    assert (head["ObjectLockMode"], head["Metadata"]["env"]) == ("GOVERNANCE", "prod")
+
+
+def test_another_class_does_not_make_the_same_content_another_object(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket, retention_tags=True)
+    first = put(store.with_retention("weekly"), KEY, b"content")
+
+    assert put(store.with_retention("daily"), KEY, b"content") == first
+    assert tags_of(objects, bucket, KEY) == {"retention": "weekly"}
+    with pytest.raises(ConflictingObject):
+        put(store.with_retention("weekly"), KEY, b"other")
+
+
+def test_without_the_setting_no_object_is_tagged(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket)
+
+    assert store.with_retention("monthly") is store
+
+
+def test_whether_tags_may_be_put_is_found_out_before_the_first_set(objects: ObjectServer, bucket: str) -> None:
+    seen: list[dict[str, Any]] = []
+    store = a_store(objects, bucket, retention_tags=True, parallel_parts=2)
+    store._client.meta.events.register("before-call.s3.CreateMultipartUpload", lambda params, **_: seen.append(params))
+
+    store.check()
+
+    assert [params["headers"]["x-amz-tagging"] for params in seen] == ["retention=daily"]
+
+
+def test_a_lifecycle_rule_removes_what_has_its_tag_and_nothing_else(objects: ObjectServer, bucket: str) -> None:
+    store = a_store(objects, bucket, retention_tags=True, prefix="offsite")
+    for retention in ("daily", "weekly", "monthly"):
+        put(store.with_retention(retention), f"erp4/prod/db/{retention}", b"content")
+    put(store, "erp4/prod/db/none", b"content")
+    put(a_store(objects, bucket, retention_tags=True).with_retention("daily"), "other/prod/db/x", b"content")
+    list(apply_plan(plan_bucket(store.location)))
+    client = objects.client()
+    rules = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    objects.apply_lifecycle_rules()
+    assert len(keys(store)) == 4  # nothing is 14 days old
+
+    # A date that is past stands for 14 days that are over.
+    for rule in rules:
+        if rule["ID"] == "backup-assets: daily sets of offsite":
+            rule["Expiration"] = {"Date": datetime(2026, 1, 1, tzinfo=UTC)}
+    client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    objects.apply_lifecycle_rules()
+
+    assert keys(store) == [f"erp4/prod/db/{name}" for name in ("monthly", "none", "weekly")]
+    assert keys(a_store(objects, bucket), "other") == ["other/prod/db/x"]
+
+
+# -- stolen keys -----------------------------------------------------------------------------------------------------
+
+
+def test_the_uploaders_keys_alone_read_and_remove_nothing_and_an_overwritten_object_comes_back(
+    objects: ObjectServer,
+) -> None:
+    bucket = objects.bucket(ObjectLockEnabledForBucket=True)
+    default = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 14}}
+    objects.client().put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": default}
+    )
+    put(a_store(objects, bucket, "writer"), KEY, b"content")
+    (stored,) = objects.client().list_object_versions(Bucket=bucket)["Versions"]
+    thief, version = objects.client("writer"), {"Bucket": bucket, "Key": KEY, "VersionId": stored["VersionId"]}
+    until = datetime.now(UTC) + timedelta(seconds=1)
+
+    for attempt in (
+        lambda: thief.get_object(Bucket=bucket, Key=KEY),
+        lambda: thief.get_object(**version),
+        lambda: thief.copy_object(Bucket=bucket, Key="stolen", CopySource={"Bucket": bucket, "Key": KEY}),
+        lambda: thief.delete_object(Bucket=bucket, Key=KEY),
+        lambda: thief.delete_object(**version),
+        lambda: thief.delete_object(**version, BypassGovernanceRetention=True),
+        lambda: thief.put_object_retention(**version, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until}),
+        lambda: thief.put_object_tagging(**version, Tagging={"TagSet": [{"Key": "retention", "Value": "daily"}]}),
+        lambda: thief.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}),
+        lambda: thief.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": []}),
+        lambda: thief.delete_bucket_lifecycle(Bucket=bucket),
+        lambda: thief.delete_bucket(Bucket=bucket),
+    ):
+        with pytest.raises(ClientError) as caught:
+            attempt()
+        assert is_denied(caught.value), caught.value
+
+    removed = thief.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": KEY}]})
+    assert [one["Code"] for one in removed["Errors"]] == ["AccessDenied"]
+    # Whoever may store may store another version over it; ours is below it, locked, and can be read.
+    thief.put_object(Bucket=bucket, Key=KEY, Body=b"garbage")
+    assert objects.client("admin").get_object(**version)["Body"].read() == b"content"
+    with pytest.raises(ClientError):
+        objects.client("admin").delete_object(**version)
 
 
 # -- proof ---------------------------------------------------------------------------------------------------------

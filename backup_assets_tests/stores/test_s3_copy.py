@@ -6,8 +6,10 @@ import pytest
 
 from backup_assets.stores.contract import ConflictingObject, MissingObject, TransferDamaged
 from backup_assets.stores.s3 import S3Store
-from backup_assets.stores.s3_copy import copy_object
+from backup_assets.stores.s3_copy import copy_object, looked_at, require_same
+from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired
 from backup_assets.stores.s3_location import MIB
+from backup_assets_tests.offsite.cross_copying import requests_to
 from backup_assets_tests.sets.examples import put, sha256
 from backup_assets_tests.stores.conformance import KEY, content_of, keys, noise
 from backup_assets_tests.stores.object_server import KMS_KEY, ObjectServer
@@ -91,3 +93,59 @@ def test_a_source_that_is_damaged_is_not_copied(tokyo: S3Store, osaka: S3Store) 
 def test_a_missing_source_is_told(tokyo: S3Store, osaka: S3Store) -> None:
     with pytest.raises(MissingObject):
         copy_object(tokyo, osaka, KEY, sha256=sha256(b""), size=0)
+
+
+def test_a_role_that_may_not_look_at_the_copy_copies_nothing(objects: ObjectServer, tokyo: S3Store) -> None:
+    put(tokyo, KEY, b"content")
+    blind = S3Store(objects.location(objects.bucket(), "writer"), "osaka")
+
+    with pytest.raises(AccessDenied):
+        copy_object(tokyo, blind, KEY, sha256=sha256(b"content"), size=7)
+
+    assert keys(blind) == []
+
+
+def test_what_is_there_with_another_key_is_not_accepted(objects: ObjectServer, tokyo: S3Store, osaka: S3Store) -> None:
+    put(tokyo, KEY, b"content")
+    put(osaka, KEY, b"content")
+    demanding = S3Store(objects.location(osaka.location.bucket, kms_key_id="another", prefix="copy"), "osaka")
+
+    with pytest.raises(NotAsRequired, match="another"):
+        copy_object(tokyo, demanding, KEY, sha256=sha256(b"content"), size=7)
+
+    assert content_of(osaka, KEY) == b"content"
+
+
+def same(source: S3Store, target: S3Store, content: bytes) -> list[tuple[str, str]]:
+    """Compare what both hold with ``content``, and return what was read of the target for that."""
+    head = looked_at(target, KEY)
+    assert head is not None
+    with requests_to(target) as seen:
+        require_same(target, KEY, head, sha256=sha256(content), size=len(content), origin=looked_at(source, KEY))
+    return seen
+
+
+def test_an_object_in_parts_is_known_by_the_checksums_of_the_sources_parts(tokyo: S3Store, osaka: S3Store) -> None:
+    put(tokyo, KEY, CONTENT)
+    put(osaka, KEY, CONTENT)
+
+    assert same(tokyo, osaka, CONTENT) == []
+
+
+def test_an_object_that_was_cut_otherwise_is_read_to_its_end(objects: ObjectServer, tokyo: S3Store) -> None:
+    osaka = S3Store(objects.location(objects.bucket(), part_bytes=6 * MIB), "osaka")
+    put(tokyo, KEY, CONTENT)
+    put(osaka, KEY, CONTENT)
+
+    assert {operation for operation, _ in same(tokyo, osaka, CONTENT)} == {"GetObject"}
+
+
+def test_two_objects_that_are_equal_and_not_what_the_manifest_says_are_not_accepted(
+    tokyo: S3Store, osaka: S3Store
+) -> None:
+    damaged = CONTENT[:-1] + b"?"
+    put(tokyo, KEY, damaged)
+    put(osaka, KEY, damaged)
+
+    with pytest.raises(ConflictingObject, match="with other content"):
+        same(tokyo, osaka, CONTENT)

@@ -1,0 +1,1 @@
+"""What does AWS have to be told, so that the roles of a backup stay apart?"""

@@ -1,0 +1,137 @@
+"""How is the retention shown and applied, and a set held or released, from the command line?"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from backup_assets.cli.context import context_of
+from backup_assets.cli.output import Column, local_time, say_json, say_table, tell
+from backup_assets.progress import human_bytes
+from backup_assets.retention.holding import Held, place_hold, release_holds
+from backup_assets.retention.pruning import Pruned, prune_all
+from backup_assets.retention.pruning import prune as prune_store
+from backup_assets.sets.holds import hold_from
+from backup_assets.sets.manifest import Hold
+from backup_assets.sets.retention_plan import Line, RetentionPlan
+
+NOT_DONE = 1
+
+
+def prune(arguments: Namespace) -> int:
+    """Show the plan of one store or all, and carry it out with --apply; status 1 when something could not be done."""
+    named = arguments.store
+    arguments.store = "local"
+    context = context_of(arguments)
+    options = {"apply": arguments.apply, "allow_large_share": arguments.allow_large_share}
+    if named is None:
+        pruned = list(prune_all(context.database, context.settings, **options))
+    else:
+        pruned = [prune_store(context.database, context.settings, named, **options)]
+    if arguments.json:
+        say_json([_as_json(one) for one in pruned])
+    else:
+        say_table(
+            (Column("set"), Column("store"), Column("decision"), Column("size", number=True), Column("why", wide=True)),
+            [_row(one, line) for one in pruned if one.plan for line in one.plan.lines],
+        )
+    for one in pruned:
+        _tell(one)
+    return 0 if all(one.is_well for one in pruned) else NOT_DONE
+
+
+def _row(one: Pruned, line: Line) -> list[str]:
+    reasons = "; ".join(reason.text for reason in line.reasons)
+    return [line.set.id, one.store, line.decision, human_bytes(line.set.manifest.size_bytes), reasons]
+
+
+def _tell(one: Pruned) -> None:
+    if one.skipped:
+        tell(f"{one.store}: {one.skipped}")
+    if one.plan is not None:
+        for reason in one.plan.blocked:
+            tell(f"{one.store}: nothing is deleted: {reason.text}")
+            if reason.code == "too_large_a_share":
+                tell("  next: read the plan; if it is meant, run it once with --apply --allow-large-share")
+        for set_id in one.plan.damaged:
+            tell(f"{one.store}: the manifest of {set_id} is damaged, and nothing is decided about that set")
+        tell(f"{one.store}: {_outcome(one, one.plan)}")
+    for failed in one.failed:
+        tell(f"{one.store}: {failed.set_id} was not deleted, the next run tries again: {failed.error}")
+    if one.error is not None:
+        tell(f"error: {one.store}: {one.error}")
+
+
+def _outcome(one: Pruned, made: RetentionPlan) -> str:
+    kept = f"{len(made.kept)} sets stay ({human_bytes(made.kept_bytes)})"
+    if not made.deleted:
+        return f"{kept}, none goes"
+    if one.applied:
+        return f"{kept}, {len(one.deleted)} deleted ({human_bytes(sum(d.size for d in one.deleted))} freed)"
+    going = f"{len(made.deleted)} would go ({human_bytes(made.freed_bytes)})"
+    return f"{kept}, {going}; run it again with --apply"
+
+
+def _as_json(one: Pruned) -> dict[str, Any]:
+    made = one.plan
+    return {
+        "store": one.store,
+        "applied": one.applied,
+        "skipped": one.skipped or None,
+        "error": None if one.error is None else str(one.error),
+        "blocked": [{"code": reason.code, "text": reason.text} for reason in made.blocked] if made else [],
+        "damaged": list(made.damaged) if made else [],
+        "sets": [
+            {
+                "id": line.set.id,
+                "decision": line.decision,
+                "size_bytes": line.set.manifest.size_bytes,
+                "reasons": [{"code": reason.code, "text": reason.text} for reason in line.reasons],
+            }
+            for line in (made.lines if made else ())
+        ],
+        "deleted": [{"id": done.set_id, "files": done.files, "size_bytes": done.size} for done in one.deleted],
+        "failed": [{"id": done.set_id, "error": str(done.error)} for done in one.failed],
+        "kept_bytes": made.kept_bytes if made else None,
+        "freed_bytes": sum(done.size for done in one.deleted) if one.applied else (made.freed_bytes if made else None),
+    }
+
+
+def hold(arguments: Namespace) -> int:
+    """Hold a set in every store that has it; status 1 when one of them did not take it."""
+    context = context_of(arguments)
+    wished = hold_from(arguments.reason, arguments.until) or Hold(reason=arguments.reason)
+    return _told(place_hold(context.database, context.settings, arguments.set, wished), arguments)
+
+
+def unhold(arguments: Namespace) -> int:
+    """End every hold of a set in every store that has it; status 1 when one did not take it, or it is still held."""
+    context = context_of(arguments)
+    held = release_holds(context.database, context.settings, arguments.set, arguments.reason)
+    status = _told(held, arguments)
+    if held.hold is not None:
+        tell(f"{held.set_id} is still held: {held.hold.reason}")
+        return NOT_DONE
+    return status
+
+
+def _told(held: Held, arguments: Namespace) -> int:
+    if arguments.json:
+        stores = [
+            {"store": one.store, "state": one.state, "error": None if one.error is None else str(one.error)}
+            for one in held.stores
+        ]
+        in_force = None if held.hold is None else {"reason": held.hold.reason, "until": held.hold.until}
+        say_json({"id": held.set_id, "stores": stores, "hold": in_force})
+    else:
+        now = "-"
+        if held.hold is not None:
+            now = held.hold.reason + (f", until {local_time(held.hold.until)}" if held.hold.until else "")
+        say_table(
+            (Column("set"), Column("store"), Column("state"), Column("held now", wide=True)),
+            [(held.set_id, one.store, one.state, now) for one in held.stores if one.state != "absent"],
+        )
+    for one in held.stores:
+        if one.error is not None:
+            tell(f"error: {one.store} does not know of it; repeat this when it can be written: {one.error}")
+    return 0 if held.is_well else NOT_DONE

@@ -1,0 +1,197 @@
+"""How does a set become unreadable for everybody but its recipients, before any of it leaves this host?"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backup_assets import __version__
+from backup_assets.ciphers.configured import configured_cipher
+from backup_assets.ciphers.contract import Cipher
+from backup_assets.errors import BackupError, CheckFailed, Refused
+from backup_assets.local import local_store, place_of
+from backup_assets.named_stores import catalog_in
+from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.envelope import MANIFEST_ROLE, encrypted_files
+from backup_assets.sets.place import Place
+from backup_assets.sets.records import EncryptedFile, EncryptionRecord, record_key
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.stores.folder import FolderStore
+
+
+@dataclass(frozen=True)
+class EncryptedSet:
+    """What became of one set: encrypted ``now`` or before, or ``error``."""
+
+    set_id: str
+    record: EncryptionRecord | None = None
+    now: bool = False
+    error: BackupError | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the encrypted files together."""
+        return sum(file.encrypted_size_bytes for file in self.record.files) if self.record else 0
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return f"{self.set_id} was not encrypted: {self.error.what}"
+        return f"{self.set_id} {'encrypted' if self.now else 'was encrypted before'}: {self.size_bytes} bytes"
+
+
+def encrypt_sets(
+    database: DatabaseSettings,
+    settings: Settings,
+    wanted: Sequence[BackupSet],
+    *,
+    log: Callable[[str], None],
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> tuple[EncryptedSet, ...]:
+    """Encrypt every file of the sets of the local store, manifest included, beside it, and record the hashes of both.
+
+    One that was encrypted before stays as it is, whoever the recipients are now: what was copied is that. A set that
+    is damaged is among the results with its error, and the others go on. Raises SettingsError or EnvironmentFault
+    when nothing can be encrypted: a recipient without a usable key, no program, no room; Refused when another process
+    encrypts sets of this database.
+    """
+    cipher = configured_cipher(settings.encryption)
+    store, place = local_store(settings), place_of(database, settings)
+    done: list[EncryptedSet] = []
+    with store.capture_lock(f"{database.name}.encryption"):
+        catalog = catalog_in(store, place)  # as it is now that nobody else encrypts
+        current = [catalog.find(one.id) or one for one in wanted]
+        if any(one.encryption is None for one in current):
+            cipher.check()
+        for one in current:
+            try:
+                found = one.encryption
+                if found is not None:
+                    _require_there(store, place, one, found)
+                made = found or _encrypt(store, place, one, cipher, settings, now)
+                outcome = EncryptedSet(one.id, made, found is None)
+            except (CheckFailed, Refused) as error:
+                outcome = EncryptedSet(one.id, error=error)
+            log(str(outcome))
+            done.append(outcome)
+    return tuple(done)
+
+
+def _require_there(store: FolderStore, place: Place, one: BackupSet, record: EncryptionRecord) -> None:
+    missing = [
+        file.encrypted_name
+        for file in record.files
+        if (stored := store.stat(place.key(file.encrypted_name))) is None or stored.size != file.encrypted_size_bytes
+    ]
+    if missing:
+        raise CheckFailed(
+            f"the set {one.id} was encrypted, and its files are no longer whole in the local store",
+            why=f"{', '.join(missing)} is missing or has another size",
+            remedy="copies made before are not affected: use one of those, and take another backup",
+        )
+
+
+def _encrypt(
+    store: FolderStore,
+    place: Place,
+    one: BackupSet,
+    cipher: Cipher,
+    settings: Settings,
+    now: Callable[[], datetime],
+) -> EncryptionRecord:
+    if one.faults:
+        raise CheckFailed(
+            f"the set {one.id} is incomplete in the local store and is not encrypted",
+            why="; ".join(one.faults),
+            remedy="take another backup; `backup-assets show` tells what is missing",
+        )
+    begun = time.monotonic()
+    manifest_key = place.manifest_key(one.id)
+    with store.open(manifest_key) as handle:
+        body = handle.read()
+    plain = [(a.role, a.name, a.size_bytes, a.sha256) for a in one.manifest.artifacts if a.encryption is None]
+    plain.append((MANIFEST_ROLE, place.name(manifest_key), len(body), hashlib.sha256(body).hexdigest()))
+    files = tuple(_encrypt_file(store, place, cipher, *file) for file in plain)
+    record = EncryptionRecord(
+        set_id=one.id,
+        tool_version=__version__,
+        cipher=settings.encryption.cipher,
+        recipients=settings.encryption.recipients,
+        encrypted_at=now(),
+        seconds=round(time.monotonic() - begun, 3),
+        files=files,
+    )
+    content = record.to_json()
+    store.put(record_key(place, record), content, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    return record
+
+
+def _encrypt_file(
+    store: FolderStore, place: Place, cipher: Cipher, role: str, name: str, size: int, sha256: str
+) -> EncryptedFile:
+    target = f"{name}{cipher.suffix}"
+    key = place.key(target)
+    store.delete(key)  # of an attempt that died before its record: without one nobody has used it
+    partial = store.partial_for(key)
+    made = cipher.encrypt(store.path_of(place.key(name)), partial, sha256_plain=sha256)
+    if made.size_plain != size:
+        raise AssertionError(f"{name} has the SHA-256 and not the size of its manifest")
+    store.adopt(key, partial, sha256=made.sha256_cipher, size=made.size_cipher)
+    return EncryptedFile(
+        role=role,
+        name=name,
+        size_bytes=size,
+        sha256=sha256,
+        encrypted_name=target,
+        encrypted_size_bytes=made.size_cipher,
+        encrypted_sha256=made.sha256_cipher,
+    )
+
+
+def remove_plain_files(
+    database: DatabaseSettings,
+    settings: Settings,
+    *,
+    log: Callable[[str], None],
+) -> int:
+    """Remove the plain files of every local set that is proven and encrypted whole; return the bytes that are free.
+
+    Nothing is removed where ``keep_plain`` is set or nothing is encrypted. What a later differential builds on stays:
+    the attachment archive and index of the newest full one, and those that a set which is not proven yet needs. The
+    manifest stays, too.
+    """
+    if settings.encryption.keep_plain or not settings.encryption.encrypts:
+        return 0
+    store, place = local_store(settings), place_of(database, settings)
+    catalog = catalog_in(store, place)
+    needed = _needed_fulls(catalog)
+    freed = 0
+    for one in catalog.sets():
+        if one.encryption is None or one.verified is None:
+            continue
+        sealed = encrypted_files(one)
+        for artifact in one.manifest.artifacts:
+            key = place.key(artifact.name)
+            kept = artifact.role in ("archive", "index") and one.id in needed
+            if artifact.encryption or kept or store.stat(key) is None or artifact.role not in sealed:
+                continue
+            file = sealed[artifact.role]
+            stored = store.stat(place.key(file.encrypted_name))
+            if stored is None or stored.size != file.encrypted_size_bytes:
+                log(f"{artifact.name} stays in plain: {file.encrypted_name} is not whole")
+                continue
+            store.delete(key)
+            freed += artifact.size_bytes
+            log(f"removed {artifact.name}: the set is proven and encrypted")
+    return freed
+
+
+def _needed_fulls(catalog: Catalog) -> set[str]:
+    """Return the ids of sets whose plain attachments something is still to be compared with."""
+    with_attachments = [one for one in catalog.sets() if one.manifest.attachments is not None]  # newest first
+    newest_full = next((one.id for one in with_attachments if not one.manifest.needs), None)
+    unproven = [one for one in with_attachments if one.verified is None]
+    return {newest_full or "", *(needed for one in unproven for needed in catalog.closure_ids(one))}

@@ -1,0 +1,1 @@
+"""Keeping what is wanted of every store, and deleting the rest."""

@@ -1,0 +1,181 @@
+"""How is the retention plan made for each store, and carried out?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
+
+from backup_assets.errors import BackupError
+from backup_assets.local import place_of
+from backup_assets.named_stores import LOCAL, catalog_in, configured_store, store_named
+from backup_assets.sets.backup_set import BackupSet, Damage
+from backup_assets.sets.deletion import Deleted, delete_sets
+from backup_assets.sets.place import StoredObject
+from backup_assets.sets.retention import plan
+from backup_assets.sets.retention_plan import RetentionPlan
+from backup_assets.sets.retention_policy import RetentionPolicy, known_elsewhere
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.stores.contract import AccessDenied, Store
+
+_BY_LIFECYCLE = "sets there expire by the lifecycle rules of the bucket; to prune it all the same, name it with --store"
+_BY_HAND = "keep_days (REMOTE_KEEP_DAYS) is not set: sets there are removed by hand"
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was decided and done in one store.
+
+    ``skipped`` says why the store is not pruned here at all. ``error`` is why it could not be: it does not answer, or
+    this role may not look or delete there. ``failed`` are sets that could not be deleted; the next run tries again.
+    Without ``applied`` nothing was deleted, whatever the plan says.
+    """
+
+    store: str
+    plan: RetentionPlan | None = None
+    applied: bool = False
+    deleted: tuple[Deleted, ...] = ()
+    failed: tuple[Deleted, ...] = ()
+    skipped: str = ""
+    error: BackupError | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether everything that was to be done could be."""
+        return not (self.error or self.failed or (self.plan and self.plan.blocked))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What every configured store lists of one database, or why it could not be asked."""
+
+    now: datetime
+    sets: Mapping[str, Sequence[BackupSet]]
+    damaged: Mapping[str, tuple[Damage, ...]]
+    errors: Mapping[str, BackupError]
+
+
+def survey(database: DatabaseSettings, settings: Settings, *, now: datetime | None = None) -> Survey:
+    """Look into every store; one that does not answer is told in ``errors``."""
+    # Taken before the stores are read: nothing that they list is younger than they were looked at.
+    moment = now or datetime.now(UTC)
+    sets: dict[str, Sequence[BackupSet]] = {}
+    damaged: dict[str, tuple[Damage, ...]] = {}
+    errors: dict[str, BackupError] = {}
+    for name in (LOCAL, *(store.name for store in settings.stores)):
+        try:
+            catalog = catalog_in(store_named(settings, name), place_of(database, settings))
+            sets[name], damaged[name] = catalog.sets(), catalog.problems
+        except BackupError as error:
+            errors[name] = error
+    return Survey(moment, sets, damaged, errors)
+
+
+def policy_of(database: DatabaseSettings, settings: Settings, store_name: str) -> RetentionPolicy:
+    """Return what is kept of a database in a store; raises SettingsError for an unknown one."""
+    kept = database.retention
+    keep_days = None if store_name == LOCAL else configured_store(settings, store_name).keep_days
+    return RetentionPolicy(
+        zone=ZoneInfo(database.schedule.timezone),
+        rpo=timedelta(hours=database.rpo_hours),
+        daily=kept.daily,
+        weekly=kept.weekly,
+        monthly=kept.monthly,
+        all_for=timedelta(days=kept.all_for_days),
+        keep_days=keep_days,
+        grace=timedelta(hours=kept.grace_hours),
+        damaged_for=timedelta(days=kept.damaged_days),
+        largest_share=kept.largest_share,
+    )
+
+
+def prune_all(
+    database: DatabaseSettings, settings: Settings, *, apply: bool = False, allow_large_share: bool = False
+) -> Iterator[Pruned]:
+    """Prune the local store and every further one as :func:`prune` does, except those that prune themselves."""
+    surveyed = survey(database, settings)
+    for name in (LOCAL, *(store.name for store in settings.stores)):
+        if name != LOCAL and configured_store(settings, name).kind == "s3":
+            yield Pruned(name, skipped=_BY_LIFECYCLE)
+        else:
+            yield prune(database, settings, name, apply=apply, allow_large_share=allow_large_share, surveyed=surveyed)
+
+
+def prune(
+    database: DatabaseSettings,
+    settings: Settings,
+    store_name: str,
+    *,
+    apply: bool = False,
+    allow_large_share: bool = False,
+    surveyed: Survey | None = None,
+) -> Pruned:
+    """Plan the retention of one database in one store and, with ``apply``, carry it out.
+
+    ``allow_large_share`` lifts the limit on the share that may go, for the first run after a long time without any.
+    A set that cannot be deleted does not keep the others. Raises SettingsError for an unknown store; whatever the
+    store itself says is in the result.
+    """
+    policy = policy_of(database, settings, store_name)
+    if allow_large_share:
+        policy = replace(policy, largest_share=1.0)
+    configured = None if store_name == LOCAL else configured_store(settings, store_name)
+    if configured is not None and configured.kind == "ssh" and configured.keep_days is None:
+        return Pruned(store_name, skipped=_BY_HAND)
+    surveyed = surveyed or survey(database, settings)
+    if store_name in surveyed.errors:
+        return Pruned(store_name, error=surveyed.errors[store_name])
+    others = {name: sets for name, sets in surveyed.sets.items() if name != store_name}
+    made = plan(
+        surveyed.sets[store_name],
+        policy,
+        surveyed.now,
+        store=store_name,
+        elsewhere=known_elsewhere(others, surveyed.now),
+        damaged=surveyed.damaged[store_name],
+    )
+    if not apply or not made.deleted:
+        return Pruned(store_name, made, applied=apply)
+    return _applied(database, settings, store_name, made, surveyed.now)
+
+
+def _applied(
+    database: DatabaseSettings, settings: Settings, store_name: str, made: RetentionPlan, now: datetime
+) -> Pruned:
+    try:
+        store = _TwoRoles(store_named(settings, store_name), store_named(settings, store_name, writing=True))
+        done = delete_sets(store, place_of(database, settings), made.deleted, now=now, go_on=True)
+    except BackupError as error:
+        return Pruned(store_name, made, applied=True, error=error)
+    failed = tuple(one for one in done if one.error is not None)
+    denied = next((one.error for one in failed if isinstance(one.error, AccessDenied)), None)
+    deleted = tuple(one for one in done if one.error is None)
+    if denied is not None:
+        # Said once, not for every set: it is about the role.
+        failed = tuple(one for one in failed if not isinstance(one.error, AccessDenied))
+        denied = AccessDenied(
+            f"the role for {store_name} may not delete: what is too old stays there",
+            why=denied.what,
+            remedy="where that is meant, let the store expire sets by itself; else allow this role to delete",
+        )
+    return Pruned(store_name, made, True, deleted, failed, error=denied)
+
+
+class _TwoRoles:
+    """A store that is read with one role and deleted from with another, where they are kept apart."""
+
+    def __init__(self, reading: Store, writing: Store) -> None:
+        self._reading = reading
+        self._writing = writing
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self._reading.list(prefix)
+
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        return self._reading.open(key)
+
+    def delete(self, key: str) -> None:
+        self._writing.delete(key)
