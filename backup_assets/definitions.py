@@ -7,52 +7,107 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from backup_assets.capture.assets import build_capture, build_important_tables, external_assets
-from backup_assets.capture.automation import build_backup_job, build_important_tables_job, build_schedule, slots_of
+from backup_assets.capture.automation import (
+    build_backup_job,
+    build_daily_schedule,
+    build_important_tables_job,
+    build_schedule,
+    slots_of,
+)
 from backup_assets.offsite.assets import build_copies, copy_asset_keys
+from backup_assets.queueing import scheduled_tags
+from backup_assets.release.assets import build_release, build_release_job
 from backup_assets.restore.automation import build_restore_job
 from backup_assets.restore.checks import build_restored_check
 from backup_assets.restore.drill_assets import build_drill, build_drill_job, build_drill_schedule
+from backup_assets.restore.rotation_assets import build_rotation, build_rotation_job
+from backup_assets.retention.assets import build_retention, build_retention_job
 from backup_assets.settings import DatabaseSettings, Settings, load_settings
+from backup_assets.watch.checks import build_watch_checks, build_watch_job, build_watch_schedule
+from backup_assets.watch.freshness import with_freshness
+from backup_assets.watch.missed_sensor import build_missed_sensor
+from backup_assets.watch.report_assets import report_definitions
+from backup_assets.watch.sensors import build_watch_sensor
 
 
 def database_definitions(database: DatabaseSettings, settings: Settings, now: datetime) -> dg.Definitions:
     """Return what one database adds: assets that are not configured do not exist."""
     slots = slots_of(database, settings, now)
     running = not settings.is_demo  # the demo backs up when it is asked to
-    job = build_backup_job(database, copy_asset_keys(database, settings))
+    copies = copy_asset_keys(database, settings)
+    job = build_backup_job(database, copies)
     drill_job = build_drill_job(database)
+    watch_job = build_watch_job(database)
+    captured = [build_capture(database, settings, slots), *build_copies(database, settings, slots)]
     definitions = dg.Definitions(
         assets=[
             *external_assets(database),
-            build_capture(database, settings, slots),
-            *build_copies(database, settings, slots),
+            # Without a schedule nothing is promised: the demo does not turn red overnight.
+            *(with_freshness(captured, database) if running else captured),
             build_drill(database, settings, slots),
+            build_release(database, settings, slots, copies),
         ],
-        asset_checks=[build_restored_check(database, settings, slots, "full")],
-        jobs=[job, drill_job, build_restore_job(database, settings)],
+        asset_checks=[
+            build_restored_check(database, settings, slots, "full"),
+            build_watch_checks(database, settings, slots),
+        ],
+        jobs=[job, drill_job, watch_job, build_restore_job(database, settings), build_release_job(database, copies)],
         schedules=[
-            build_schedule(f"{database.name}_backup_schedule", job, slots, running=running),
+            build_schedule(
+                f"{database.name}_backup_schedule",
+                job,
+                slots,
+                running=running,
+                tags=scheduled_tags("backup", database),
+            ),
             build_drill_schedule(database, drill_job, running=running),
+            build_watch_schedule(database, watch_job, slots, running=running),
         ],
+        sensors=[build_missed_sensor(database, settings, slots, running=running)],
+    )
+    definitions = dg.Definitions.merge(
+        definitions,
+        _upkeep(database, settings, running=running),
+        report_definitions(database, settings, slots, running=running),
     )
     if not database.important_tables:
         return definitions
     weekly = slots.weekly
+    tables = [
+        build_important_tables(database, settings, weekly),
+        *build_copies(database, settings, weekly, "important_tables"),
+    ]
     weekly_job = build_important_tables_job(database, copy_asset_keys(database, settings, "important_tables"))
     return dg.Definitions.merge(
         definitions,
         dg.Definitions(
-            assets=[
-                build_important_tables(database, settings, weekly),
-                *build_copies(database, settings, weekly, "important_tables"),
-            ],
+            assets=with_freshness(tables, database, weekly=True) if running else tables,
             asset_checks=[build_restored_check(database, settings, weekly, "important_tables")],
             jobs=[weekly_job],
             schedules=[
-                build_schedule(f"{database.name}_important_tables_schedule", weekly_job, weekly, running=running)
+                build_schedule(
+                    f"{database.name}_important_tables_schedule",
+                    weekly_job,
+                    weekly,
+                    running=running,
+                    tags=scheduled_tags("backup", database),
+                )
             ],
         ),
     )
+
+
+def _upkeep(database: DatabaseSettings, settings: Settings, *, running: bool) -> dg.Definitions:
+    """Return what goes through the older sets: the daily retention and, unless switched off, the rotation."""
+    jobs = [build_retention_job(database)]
+    schedules = [build_daily_schedule(database, jobs[0], database.retention.at, purpose="retention", running=running)]
+    assets = [build_retention(database, settings)]
+    if database.verification.nightly_limit:
+        jobs.append(build_rotation_job(database))
+        at = database.verification.at
+        schedules.append(build_daily_schedule(database, jobs[1], at, purpose="verification", running=running))
+        assets.append(build_rotation(database, settings))
+    return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules)
 
 
 def build_definitions(settings: Settings, now: datetime) -> dg.Definitions:
@@ -60,7 +115,9 @@ def build_definitions(settings: Settings, now: datetime) -> dg.Definitions:
     return dg.Definitions.merge(
         # Steps in one process: a step in a process of its own costs three seconds before it begins, and the heavy
         # work is done by pg_dump and friends anyway.
-        dg.Definitions(executor=dg.in_process_executor),
+        dg.Definitions(
+            executor=dg.in_process_executor, sensors=[build_watch_sensor(settings, running=not settings.is_demo)]
+        ),
         *(database_definitions(database, settings, now) for database in settings.databases),
     )
 

@@ -109,6 +109,21 @@ def write_durably(final: Path, content: bytes) -> None:
         handle.write(content)
 
 
+def replace_durably(final: Path, content: bytes) -> None:
+    """Write a small 0600 file, in place of one of that name: a reader sees the old content or the new one, whole."""
+    partial = partial_path(final)
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(final)
+        fsync_directory(final.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as lower-case hexadecimal digits, reading it in bounded memory."""
     with path.open("rb") as handle:

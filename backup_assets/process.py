@@ -164,6 +164,9 @@ def started(
                 process.stdin.close()
         except BrokenPipeError as error:  # the program died first: its own message says why
             failure = error
+            # Or somebody else's pipe broke and it lives: with nobody to read its output it must not wait for ever.
+            if process.stdout is not None:
+                process.stdout.close()
         process.wait()
     finally:
         timer.cancel()

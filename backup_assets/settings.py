@@ -149,6 +149,15 @@ class VerificationSettings(Model):
     )
     jobs: int = Field(default=2, ge=1, le=64, description="Parallel jobs of a trial restore.")
     timeout_hours: float = Field(default=12.0, gt=0, description="A trial restore that takes longer is ended.")
+    every_days: int = Field(
+        default=30, ge=1, le=3650, description="Days within which every copy of a set in every store is verified again."
+    )
+    nightly_limit: int = Field(
+        default=3, ge=0, le=10000, description="Most copies that are verified again in one night; 0: none ever."
+    )
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+        default="03:30", description="Local time at which older sets are verified again, in the zone of the schedule."
+    )
 
 
 class RetentionSettings(Model):
@@ -172,6 +181,12 @@ class RetentionSettings(Model):
         gt=0,
         le=1,
         description="Nothing is deleted when more than this share of all sets would go, and more than three.",
+    )
+    apply: bool = Field(
+        default=True, description="Whether the daily retention deletes what may go; `false`: it only shows the plan."
+    )
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+        default="06:30", description="Local time of the daily retention, in the zone of the schedule."
     )
 
 
@@ -420,6 +435,29 @@ class EncryptionSettings(Model):
         return bool(self.recipients)
 
 
+class WatchSettings(Model):
+    """How the watch looks, and whom it tells."""
+
+    channels: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="Whom to tell: addresses as the library Apprise takes them (`mailto://…`, `slack://…`, "
+        "`jsons://…`), one or several with commas between; each is a secret.",
+    )
+    heartbeat: SecretStr | None = Field(
+        default=None,
+        description="Address that is requested after every look that went well, so that somebody outside notices when "
+        "none does.",
+    )
+    reminder_hours: float = Field(
+        default=24.0, gt=0, le=8760, description="Hours after which what still holds is told again."
+    )
+    interval_minutes: float = Field(default=5.0, gt=0, le=15, description="Minutes between two looks.")
+    ui_url: str | None = Field(
+        default=None, description="Address of the Dagster UI, such as `https://dagster.example`, for links in alerts."
+    )
+    language: Literal["en", "ja"] = Field(default="en", description="Language of the monthly report.")
+
+
 class Settings(Model):
     """Everything that was configured."""
 
@@ -437,6 +475,7 @@ class Settings(Model):
     encryption: EncryptionSettings = Field(
         default=EncryptionSettings(), description="To whom sets are encrypted before they leave this host."
     )
+    watch: WatchSettings = Field(default=WatchSettings(), description="How the watch looks, and whom it tells.")
     is_demo: Annotated[bool, OursAlone()] = Field(default=False, exclude=True)
 
     def database(self, name: str) -> DatabaseSettings:
@@ -510,5 +549,6 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
             "client_bin_dir": common.client_bin_dir or demo.client_bin_dir,
             "stores": (*demo.stores, *more.stores),
             "encryption": more.encryption,
+            "watch": more.watch,
         }
     )

@@ -46,7 +46,7 @@ One place configures everything, looked for in this order:
 3. the embedded demo.
 
 A file and variables that both configure a database are refused, as is a variable that looks like a misspelling of one
-below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of stores and encryption)
+below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of stores, encryption and the watch)
 complete a file that is silent about them. An empty variable counts as unset. Every mistake is reported at once, in a
 file with its line.
 
@@ -79,6 +79,8 @@ def backup_schema() -> dict[str, Any]:
         for key, info in fields.items():
             if inner_type(info.annotation) is SecretStr:
                 part["properties"][key] = _SECRET_SCHEMA
+            elif get_args(inner_type(info.annotation))[:1] == (SecretStr,):
+                part["properties"][key]["items"] = _SECRET_SCHEMA
             elif isinstance(info.default, BaseModel):
                 part["properties"][key].pop("default", None)  # it would name fields that a file cannot set
         required = [key for key in part.get("required", ()) if key in fields]

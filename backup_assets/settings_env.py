@@ -62,6 +62,11 @@ class Variable:
         """Whether it says to whom or how sets are encrypted."""
         return self.field.startswith("encryption.")
 
+    @property
+    def of_watch(self) -> bool:
+        """Whether it says how the watch looks, or whom it tells."""
+        return self.field.startswith("watch.")
+
 
 VARIABLES = (
     Variable("BACKUP_CONFIG", "", "YAML file to read instead of `backup.yaml` in the current directory."),
@@ -146,6 +151,17 @@ VARIABLES = (
     Variable("RETENTION_DAILY", "databases.*.retention.daily", "Days that keep a set; 14 unless set."),
     Variable("RETENTION_WEEKLY", "databases.*.retention.weekly", "Weeks that keep a set; 8 unless set."),
     Variable("RETENTION_MONTHLY", "databases.*.retention.monthly", "Months that keep a set; 12 unless set."),
+    Variable(
+        "RETENTION_APPLY",
+        "databases.*.retention.apply",
+        "`false`: the daily retention deletes nothing and only shows its plan.",
+        _boolean,
+    ),
+    Variable(
+        "VERIFY_EVERY_DAYS",
+        "databases.*.verification.every_days",
+        "Days within which every copy is verified again; 30 unless set.",
+    ),
     Variable("DRILL_STORE", "databases.*.drill.store", "Store that the drill fetches from; the farthest unless set."),
     Variable(
         "DRILL_HTTP_URL",
@@ -204,6 +220,16 @@ VARIABLES = (
     Variable(
         "REMOTE_KEEP_DAYS", "stores.remote.keep_days", "Sets there are pruned after so many days; never unless set."
     ),
+    Variable(
+        "ALERT_URLS",
+        "watch.channels",
+        "Whom to tell when something is wrong: Apprise addresses (`mailto://…`, `slack://…`), commas between.",
+        secret=True,
+    ),
+    Variable("HEARTBEAT_URL", "watch.heartbeat", "Address requested after every look that went well.", secret=True),
+    Variable("ALERT_REMINDER_HOURS", "watch.reminder_hours", "Hours until an alert is told again; 24 unless set."),
+    Variable("DAGSTER_UI_URL", "watch.ui_url", "Address of the Dagster UI, for links in alerts."),
+    Variable("REPORT_LANGUAGE", "watch.language", "Language of the monthly report: `en` or `ja`."),
     Variable("BACKUP_DEMO_HOME", "", "Home of the embedded demo; `var/demo` unless set."),
 )
 #: The stores that variables can describe, with what their names already say.
@@ -297,8 +323,29 @@ def encryption_variables(given: Mapping[str, str]) -> list[str]:
     return [name for name in given if BY_NAME[name].of_encryption]
 
 
+def watch_tree(environment: Mapping[str, str]) -> dict[str, object]:
+    """Return what variables say about the watch, in the shape of the field `watch` of backup.yaml."""
+    given = values_set(environment)
+    tree: dict[str, object] = {}
+    for variable in VARIABLES:
+        if variable.of_watch and variable.name in given:
+            secret = {"env": variable.name}
+            field = variable.field.rpartition(".")[2]
+            value = [secret] if field == "channels" else secret
+            tree[field] = value if variable.secret else variable.convert(given[variable.name])
+    return tree
+
+
+def watch_variables(given: Mapping[str, str]) -> list[str]:
+    """Return the variables among ``given`` that say something about the watch."""
+    return [name for name in given if BY_NAME[name].of_watch]
+
+
 def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> Settings:
-    """Return what variables say of both, in settings without a use else; raises SettingsError naming what is wrong."""
+    """Return what variables say of both and of the watch, in settings without a use else.
+
+    Raises SettingsError naming what is wrong.
+    """
     given = values_set(environment)
     if wrong := _combinations(given | {"DB_NAME": "demo"}):
         raise _mistakes([f"{name}: {text}" for name, text in wrong])
@@ -306,6 +353,7 @@ def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> Se
         "databases": {"demo": {}},
         "stores": store_tree(environment),
         "encryption": encryption_tree(environment),
+        "watch": watch_tree(environment),
     }
     tree |= {"backup_dir": given["BACKUP_DIR"]} if "BACKUP_DIR" in given else {}
     outcome = settings_from_tree(tree, directory, environment)
@@ -365,9 +413,11 @@ def settings_from_variables(environment: Mapping[str, str], directory: Path) -> 
     tree: dict[str, Any] = {"stores": stores} if stores else {}
     if encryption := encryption_tree(environment):
         tree["encryption"] = encryption
+    if watch := watch_tree(environment):
+        tree["watch"] = watch
     for variable in VARIABLES:
         # What does not go together is left out here: its consequences are no mistakes of their own.
-        elsewhere = variable.of_store or variable.of_encryption
+        elsewhere = variable.of_store or variable.of_encryption or variable.of_watch
         if variable.field and not elsewhere and variable.name in given and variable.name not in refused:
             value = {"env": variable.name} if variable.secret else variable.convert(given[variable.name])
             _put(tree, variable.field.replace("*", name).split("."), value)

@@ -23,6 +23,8 @@ from backup_assets.settings_env import (
     store_tree,
     store_variables,
     values_set,
+    watch_tree,
+    watch_variables,
 )
 from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree
 
@@ -152,11 +154,12 @@ def read_settings_file(path: Path, environment: Mapping[str, str], directory: Pa
 def _add_parts(
     tree: dict[str, object], environment: Mapping[str, str], directory: Path, from_variables: dict[str, str]
 ) -> list[Problem]:
-    """Complete a file that is silent about stores or encryption by variables; return what contradicts it."""
+    """Complete a file that is silent about stores, encryption or the watch by variables; return what contradicts it."""
     given = values_set(environment)
     parts: tuple[tuple[str, dict[str, Any], list[str]], ...] = (
         ("stores", store_tree(environment), store_variables(given)),
         ("encryption", encryption_tree(environment), encryption_variables(given)),
+        ("watch", watch_tree(environment), watch_variables(given)),
     )
     problems: list[Problem] = []
     for name, part, variables in parts:

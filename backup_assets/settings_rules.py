@@ -27,6 +27,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
         yield ("client_bin_dir",), f"the directory {bin_dir} does not exist"
     yield from _of_stores(tree, backup_dir)
     yield from _of_encryption(_part(tree, "encryption"))
+    yield from _of_watch(_part(tree, "watch"))
     prefixes: dict[str, str] = {}
     for database in tree.get("databases", ()):
         place = ("databases", str(database["name"]))
@@ -150,6 +151,17 @@ def _of_encryption(encryption: Mapping[str, Any]) -> Iterator[Found]:
         path = _path(encryption, field)
         if path is not None and not path.is_file():
             yield ("encryption", field), f"the file {path} does not exist"
+
+
+def _of_watch(watch: Mapping[str, Any]) -> Iterator[Found]:
+    # None of these is repeated: such an address usually holds a secret.
+    for field in ("heartbeat", "ui_url"):
+        url = watch.get(field)
+        if isinstance(url, str) and not re.match(r"https?://[^/\s]+", url.strip()):
+            yield ("watch", field), "expected an address that begins with http:// or https://"
+    for place, urls in enumerate(watch.get("channels") or ()):
+        if isinstance(urls, str) and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", urls.strip()):
+            yield ("watch", "channels", place), "expected addresses such as mailto://… or slack://…, commas between"
 
 
 def _of_secrets(database: Mapping[str, Any], encrypts: bool) -> Iterator[Found]:

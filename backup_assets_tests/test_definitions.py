@@ -6,9 +6,17 @@ from pathlib import Path
 import dagster as dg
 
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import AttachmentsSettings, DatabaseSettings, FileColumn, Settings, demo_settings
+from backup_assets.settings import (
+    AttachmentsSettings,
+    DatabaseSettings,
+    FileColumn,
+    Settings,
+    VerificationSettings,
+    demo_settings,
+)
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
+PURPOSES = ("backup", "drill", "retention", "verification", "watch", "report")
 
 
 def definitions_of(tmp_path: Path, *databases: DatabaseSettings) -> dg.Definitions:
@@ -59,9 +67,10 @@ def test_each_database_has_jobs_and_schedules_of_its_own(tmp_path: Path):
     assert {"erp4_backup_job", "crm_backup_job", "erp4_restore_job", "crm_restore_job"} <= set(repository.job_names)
     assert {"erp4_drill_job", "crm_drill_job"} <= set(repository.job_names)
     assert {s.name for s in repository.schedule_defs} == {
-        f"{name}_{purpose}_schedule" for name in ("erp4", "crm") for purpose in ("backup", "drill")
+        f"{name}_{purpose}_schedule" for name in ("erp4", "crm") for purpose in PURPOSES
     }
     assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in repository.schedule_defs)
+    assert {f"{name}_missed_slots_sensor" for name in ("erp4", "crm")} <= {s.name for s in repository.sensor_defs}
 
 
 def test_all_can_be_loaded_together(tmp_path: Path):
@@ -82,3 +91,19 @@ def test_the_demo_shows_its_copies_and_starts_nothing_for_that(tmp_path: Path):
     assert graph.get(tokyo).parent_keys == {dg.AssetKey(["erp4", "metadata"])}
     assert graph.get(osaka).parent_keys == {tokyo}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_runs_nothing_of_a_real_database_by_itself(tmp_path: Path):
+    repository = build_definitions(demo_settings(tmp_path / "b", tmp_path / "d"), NOW).get_repository_def()
+
+    assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}
+    missed = repository.get_sensor_def("erp4_missed_slots_sensor")
+    assert missed.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_a_rotation_of_none_a_night_does_not_exist(tmp_path: Path):
+    database = DatabaseSettings(name="erp4", database="erp4", verification=VerificationSettings(nightly_limit=0))
+    definitions = definitions_of(tmp_path, database)
+
+    assert "erp4/verification" not in assets_of(definitions)
+    assert "erp4_verification_job" not in definitions.get_repository_def().job_names

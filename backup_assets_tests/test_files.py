@@ -11,6 +11,7 @@ from backup_assets.files import (
     make_private_directory,
     partial_file,
     partial_path,
+    replace_durably,
     sha256_of,
     write_durably,
 )
@@ -73,3 +74,13 @@ def test_a_hash_is_that_of_the_content(tmp_path: Path):
     (tmp_path / "x").write_bytes(b"abc" * 1_000_000)
 
     assert sha256_of(tmp_path / "x") == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+def test_a_file_is_replaced_whole_and_stays_private(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    replace_durably(path, b"old")
+    replace_durably(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]

@@ -98,6 +98,15 @@ def test_a_program_that_exits_0_without_reading_all_is_no_success():
         run(["sh", "-c", "exec 0<&-; exit 0"], timeout=20, input_bytes=b"x" * 10_000_000)
 
 
+def test_a_program_whose_output_nobody_reads_any_more_does_not_wait_for_ever():
+    begun = time.monotonic()
+    with pytest.raises((ProgramFailed, BrokenPipeError)), started(["yes"], timeout=60, stdout=None) as running:
+        running.stdout.read(1)
+        raise BrokenPipeError  # as a pipe to another program does
+
+    assert time.monotonic() - begun < 30
+
+
 def test_messages_are_english_whatever_the_machine_speaks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
 

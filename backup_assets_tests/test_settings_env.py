@@ -54,6 +54,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "SCRATCH_PASSWORD": "hunter3",
         "FOLDER_COPY_DIR": "usb",
         "FOLDER_COPY_MUST_BE_MOUNT": "TRUE",
+        "FOLDER_COPY_OFF_SITE": "TRUE",
         "S3_BUCKET": "erp4-backups",
         "S3_PREFIX": "backups/erp",
         "S3_REGION": "eu-central-1",
@@ -86,11 +87,19 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "SSM_PARAMETER_NAMES": "/erp4/token",
         "RPO_HOURS": "3",
         "RTO_HOURS": "0.25",
+        "VERIFIED_WITHIN_HOURS": "30",
         "RETENTION_DAILY": "30",
         "RETENTION_WEEKLY": "0",
         "RETENTION_MONTHLY": "24",
+        "RETENTION_APPLY": "false",
+        "VERIFY_EVERY_DAYS": "60",
         "DRILL_STORE": "s3_copy",
         "DRILL_HTTP_URL": "http://127.0.0.1:8080/health",
+        "ALERT_URLS": "json://alerts.example, mailto://a:b@example.com?to=x@example.com,y@example.com",
+        "HEARTBEAT_URL": "https://heartbeat.example/1",
+        "ALERT_REMINDER_HOURS": "12",
+        "DAGSTER_UI_URL": "https://dagster.example",
+        "REPORT_LANGUAGE": "ja",
     }
     for file in (".env", "id_ed25519", "hosts", "words", "identity"):
         (tmp_path / file).touch()
@@ -132,21 +141,28 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                     },
                     "dump": {"content_hashes": "important", "jobs": 3},
                     "verification": {
-                        "scratch": {"host": "scratch", "port": 7432, "user": "prover", "password": "hunter3"}
+                        "scratch": {"host": "scratch", "port": 7432, "user": "prover", "password": "hunter3"},
+                        "every_days": 60,
                     },
                     "secrets": {
                         "files": [tmp_path / ".env"],
                         "secrets_manager": ["erp4/jwt", "erp4/kintone"],
                         "ssm_parameters": ["/erp4/token"],
                     },
-                    "retention": {"daily": 30, "weekly": 0, "monthly": 24},
-                    "objectives": {"rpo_hours": 3, "rto_hours": 0.25},
+                    "retention": {"daily": 30, "weekly": 0, "monthly": 24, "apply": False},
+                    "objectives": {"rpo_hours": 3, "rto_hours": 0.25, "verified_within_hours": 30},
                     "drill": {"store": "s3_copy", "http_checks": [{"url": "http://127.0.0.1:8080/health"}]},
                     "prefix": "erp4-main",
                 }
             ],
             "stores": [
-                {"name": "folder", "kind": "folder", "directory": tmp_path / "usb", "must_be_mount": True},
+                {
+                    "name": "folder",
+                    "kind": "folder",
+                    "directory": tmp_path / "usb",
+                    "must_be_mount": True,
+                    "off_site": True,
+                },
                 {
                     "name": "s3",
                     "kind": "s3",
@@ -190,6 +206,13 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                 "gpg_passphrase_file": tmp_path / "words",
                 "age_identity_file": tmp_path / "identity",
                 "age_program": "rage",
+            },
+            "watch": {
+                "channels": ["json://alerts.example, mailto://a:b@example.com?to=x@example.com,y@example.com"],
+                "heartbeat": "https://heartbeat.example/1",
+                "reminder_hours": 12,
+                "ui_url": "https://dagster.example",
+                "language": "ja",
             },
         }
     )

@@ -120,3 +120,17 @@ def test_the_local_stores_name_is_taken(tmp_path: Path) -> None:
 def test_a_store_has_the_fields_of_its_kind_and_no_other(store: dict[str, object], field: str) -> None:
     (mistake,) = found(stores=[{"name": "copy", **store}])
     assert mistake.startswith(f"stores.copy.{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("watch", "place"),
+    [
+        ({"heartbeat": "hc-ping.example/secret-id"}, "watch.heartbeat"),
+        ({"ui_url": "dagster.example"}, "watch.ui_url"),
+        ({"channels": ["json://fine", "secret-id@example.com"]}, "watch.channels.1"),
+    ],
+)
+def test_addresses_of_the_watch_are_addresses_and_are_not_repeated(watch: dict[str, object], place: str) -> None:
+    (mistake,) = found(watch=watch)
+    assert mistake.startswith(f"{place}: ")
+    assert "secret-id" not in mistake

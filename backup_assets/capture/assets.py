@@ -37,6 +37,13 @@ QUICK_CHECKS: dict[str, tuple[str, str, bool]] = {
     "encrypted": ("secrets", "The file is one whole encrypted message to exactly the recipients.", True),
 }
 
+#: After 1, 3 and 7 minutes: a server that restarts, a network that is away for a moment. A refusal, a failed check and
+#: every fault that stays are not tried again. It is asked for by hand and not given to the step, because Dagster then
+#: tries again what was interrupted too: a run that somebody ended would begin anew.
+RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
+#: Who started a run by hand in this very process; no such run waits for a server to come back.
+STARTED_BY, COMMAND_LINE = "backup_assets/by", "command line"
+
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 
@@ -269,11 +276,22 @@ def _capture(
         yield from (_check_result(database, kind, outcome) for outcome in error.outcomes)
         raise failure_of(error) from None
     except BackupError as error:
-        raise failure_of(error) from None
+        raise _failure_or_retry(context, error) from None
     for warning in captured.manifest.warnings:
         context.log.warning(warning)
     context.log.info(f"committed the set {captured.manifest.id}")
     yield from _results(database, settings, captured)
+
+
+def _failure_or_retry(context: dg.AssetExecutionContext, error: BackupError) -> dg.Failure | dg.RetryRequested:
+    attempts = context.op_execution_context.retry_number
+    # On the command line somebody sits there, and sees at once what is wrong.
+    by_command = context.run.tags.get(STARTED_BY) == COMMAND_LINE
+    if by_command or not error.retriable or attempts >= RETRIES.max_retries:
+        return failure_of(error)
+    wait = float(RETRIES.calculate_delay(attempts + 1))
+    context.log.warning(f"{error}\n  this is tried again in {wait:.0f} s")
+    return dg.RetryRequested(max_retries=RETRIES.max_retries, seconds_to_wait=wait)
 
 
 def _check_result(database: DatabaseSettings, kind: str, outcome: CheckOutcome) -> dg.AssetCheckResult:

@@ -2,8 +2,8 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from backup_assets.capture.capture import local_store, place_of
 from backup_assets.errors import BackupError
+from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.place import META, set_id_of
 from backup_assets.settings import DatabaseSettings, Settings
@@ -43,17 +44,34 @@ def _oldest_day(database: DatabaseSettings, settings: Settings) -> date | None:
     return min(days, default=None)
 
 
-def build_backup_job(database: DatabaseSettings, copies: Sequence[Sequence[str]] = ()) -> UnresolvedAssetJobDefinition:
-    """Return the job that takes a set, copies it (``copies`` are the keys of those assets) and proves it."""
+def backup_assets_of(database: DatabaseSettings) -> list[list[str]]:
+    """Return the keys of the assets that one capture materializes."""
     name = database.name
     assets = [[name, "db_dump"], [name, "globals"], [name, "metadata"]]
     if database.attachments is not None:
         assets.append([name, "pdf_archive"])
     if database.secrets is not None:
         assets.append([name, "secrets"])
+    return assets
+
+
+def capture_selection(database: DatabaseSettings, *others: Sequence[str]) -> dg.AssetSelection:
+    """Return one capture with its checks, and the assets of the keys ``others`` with theirs.
+
+    Without the checks of `metadata`: they are about all sets and stores, and the watch measures them when the copies
+    are there.
+    """
+    last = [database.name, "metadata"]
+    selected = dg.AssetSelection.assets(*(key for key in backup_assets_of(database) if key != last), *others)
+    return selected | dg.AssetSelection.assets(last).without_checks()
+
+
+def build_backup_job(database: DatabaseSettings, copies: Sequence[Sequence[str]] = ()) -> UnresolvedAssetJobDefinition:
+    """Return the job that takes a set, copies it (``copies`` are the keys of those assets) and proves it."""
     return dg.define_asset_job(
-        f"{name}_backup_job",
-        selection=dg.AssetSelection.assets(*assets, *copies),
+        f"{database.name}_backup_job",
+        selection=capture_selection(database, *copies),
+        tags=job_tags("backup", database),
         description=f"Take a backup set of `{database.database}` into the current slot, "
         + ("copy it to every further store, " if copies else "")
         + "and prove it by a restore.",
@@ -67,6 +85,7 @@ def build_important_tables_job(
     return dg.define_asset_job(
         f"{database.name}_important_tables_job",
         selection=dg.AssetSelection.assets([database.name, "important_tables"], *copies),
+        tags=job_tags("backup", database),
         description="Take the weekly set of the important tables, "
         + ("copy it to every further store, " if copies else "")
         + "and prove it by a restore.",
@@ -74,9 +93,19 @@ def build_important_tables_job(
 
 
 def build_schedule(
-    name: str, job: UnresolvedAssetJobDefinition, slots: Slots, *, running: bool
+    name: str,
+    job: UnresolvedAssetJobDefinition,
+    slots: Slots,
+    *,
+    running: bool,
+    tags: Mapping[str, str] | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> dg.ScheduleDefinition:
-    """Return the schedule that requests the slot which is current at its tick; `running` is its first state."""
+    """Return the schedule that requests the slot which is current at its tick; `running` is its first state.
+
+    After an outage Dagster evaluates the newest tick that was missed, and only that. Where its slot still lasts, the
+    backup is taken late; where the slot is over, nothing is started, because it could only be refused.
+    """
     status = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
 
     @dg.schedule(
@@ -87,8 +116,45 @@ def build_schedule(
         default_status=status,
         description=f"Into the slot that is current at `{slots.cron}` ({slots.cron_timezone}).",
     )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        key, now = slots.current_key(context.scheduled_execution_time), clock()
+        if slots.window(key)[1] <= now:
+            return dg.SkipReason(
+                f"the slot {key} was missed: nobody was at work before it was over, and a past slot is never filled "
+                f"with today's data. The slot {slots.current_key(now)} has its own time; to have a backup now, launch "
+                f"{job.name} for it"
+            )
+        # The same key again is the same run: a slot is never asked for twice, however often the tick is evaluated.
+        return dg.RunRequest(run_key=key, partition_key=key, tags=tags)
+
+    return schedule
+
+
+def build_daily_schedule(
+    database: DatabaseSettings,
+    job: UnresolvedAssetJobDefinition,
+    at: str,
+    *,
+    purpose: Purpose,
+    running: bool,
+) -> dg.ScheduleDefinition:
+    """Return a schedule for what is due once a day at ``at`` (local time), whichever slots there are.
+
+    After an outage of any length it runs once: what it does is about the sets that are there now.
+    """
+    moment, zone = time.fromisoformat(at), database.schedule.timezone
+    cron = f"{moment.minute} {moment.hour} * * *"
+
+    @dg.schedule(
+        name=f"{database.name}_{purpose}_schedule",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Daily at {at} ({zone}).",
+    )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        key = slots.current_key(context.scheduled_execution_time)
-        return dg.RunRequest(run_key=key, partition_key=key)
+        day = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).date()
+        return dg.RunRequest(run_key=f"{day}", tags=scheduled_tags(purpose, database))
 
     return schedule

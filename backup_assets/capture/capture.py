@@ -14,16 +14,15 @@ from typing import Literal
 from backup_assets import __version__
 from backup_assets.capture.attachments import archive_differential, archive_full
 from backup_assets.capture.beside import beside
+from backup_assets.capture.directory_dump import pack_directory, read_whole_directory
 from backup_assets.capture.dump import (
     EXTENSIONS,
     DumpPlan,
     client_facts,
     dump_database,
     dump_globals,
-    pack_directory,
     plan_dump,
     read_whole_archive,
-    read_whole_directory,
 )
 from backup_assets.capture.fingerprints import (
     NamedQuery,
@@ -303,7 +302,7 @@ class Capture:
 
         def read() -> None:
             if plan.format == "pg_directory.tar":
-                read_whole_directory(reader, target, timeout=self._timeout)
+                read_whole_directory(reader, target, workdir, jobs=plan.jobs, timeout=self._timeout)
             else:
                 read_whole_archive(reader, target, plan.format, workdir, timeout=self._timeout)
 

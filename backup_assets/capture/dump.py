@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from backup_assets.capture.directory_dump import damage_of, read_whole_directory, unpack_directory_dump
 from backup_assets.compressed import CompressedFile, CompressedReader
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
@@ -20,7 +17,7 @@ from backup_assets.postgres.clients import Clients, has_zstd, version_of
 from backup_assets.postgres.container import container_faults
 from backup_assets.postgres.names import quote_name, statements
 from backup_assets.postgres.server import Server, database_argument
-from backup_assets.process import ProgramFailed, run, started
+from backup_assets.process import run, started
 from backup_assets.progress import Progress, watching
 
 DumpFormat = Literal["pg_custom", "pg_custom.zst", "pg_directory.tar"]
@@ -154,21 +151,6 @@ def _receive(source: BinaryIO, target: Path, zstd_level: int | None) -> None:
         raise
 
 
-def pack_directory(directory: Path, target: Path) -> None:
-    """Write a directory-format dump to ``target`` as one plain tar, its list of contents first."""
-    _create_private(target)
-    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(directory.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
-            archive.add(path, arcname=path.name, filter=_anonymous)
-
-
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o600
-    return member
-
-
 def dump_globals(
     server: Server, clients: Clients | None, database: str, target: Path, *, passwords: bool, timeout: float
 ) -> None:
@@ -225,12 +207,12 @@ def read_whole_archive(clients: Clients, path: Path, form: str, workdir: Path, *
     if form == "pg_directory.tar":
         directory = unpack_directory_dump(path, workdir)
         try:
-            read_whole_directory(clients, directory, timeout=timeout)
+            read_whole_directory(clients, directory, workdir, jobs=os.cpu_count() or 1, timeout=timeout)
         finally:
             shutil.rmtree(directory)
         return
     argv = [clients.program("pg_restore"), "--format=custom", "--file=/dev/null"]
-    with _damage_of(path.name):
+    with damage_of(path.name):
         if form == "pg_custom.zst":
             with started(argv, timeout=timeout, stdin=None) as running:
                 decompress(path, running.stdin)
@@ -238,45 +220,8 @@ def read_whole_archive(clients: Clients, path: Path, form: str, workdir: Path, *
             run([*argv, str(path)], timeout=timeout)
 
 
-def read_whole_directory(clients: Clients, directory: Path, *, timeout: float) -> None:
-    """Read a directory-format dump to its end; raises CheckFailed when it cannot be read."""
-    argv = [clients.program("pg_restore"), "--format=directory", "--file=/dev/null", str(directory)]
-    with _damage_of(directory.name):
-        run(argv, timeout=timeout)
-
-
-@contextmanager
-def _damage_of(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (ProgramFailed, BrokenPipeError) as failure:
-        why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
-        raise CheckFailed(
-            f"the dump {name} cannot be read to its end", why=why, remedy="use another set or another copy"
-        ) from failure
-
-
 def decompress(path: Path, target: BinaryIO) -> None:
     """Write the content of a zstd file to ``target``; raises CheckFailed when it is damaged or cut off."""
     with CompressedReader(path) as reader:
         while chunk := reader.read(CHUNK_BYTES):
             target.write(chunk)
-
-
-def unpack_directory_dump(path: Path, workdir: Path) -> Path:
-    """Unpack a directory-format dump into a new directory below ``workdir`` and return it."""
-    directory = Path(tempfile.mkdtemp(prefix="unpacked-", dir=workdir))
-    try:
-        with tarfile.open(path, "r|") as archive:
-            archive.extractall(directory, filter="data")
-    except tarfile.TarError as error:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise CheckFailed(
-            f"the dump {path.name} is damaged", why=str(error), remedy="use another set or another copy"
-        ) from error
-    except OSError as error:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise EnvironmentFault(
-            f"the dump {path.name} cannot be unpacked in {workdir}", why=str(error), remedy="free space on that disk"
-        ) from error
-    return directory

@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     _prune(commands)
     _hold(commands)
     _unhold(commands)
+    _status(commands)
+    _metrics(commands)
+    _watch(commands)
+    _report(commands)
     _doctor(commands)
     _bucket(commands)
     _aws(commands)
@@ -84,9 +88,15 @@ def _store(command: argparse.ArgumentParser) -> None:
 
 def _backup(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(commands, "backup", "take a backup now and prove it", module="backup", function="backup")
+    command.add_argument(
+        "--release", metavar="NAME",
+        help="rely on it for this release: status 0 only when it is in every store, every row proven, and held",
+    )  # fmt: skip
     command.add_argument("--label", metavar="TEXT", help="why it is taken, for example `before release 4.2`")
     command.add_argument("--hold", metavar="REASON", help="keep it whatever the retention says")
-    command.add_argument("--hold-until", metavar="DATE", help="ISO date or time at which the hold ends")
+    command.add_argument(
+        "--hold-until", metavar="DATE", help="ISO date or time at which the hold ends; for a release in 90 days"
+    )
     command.add_argument(
         "--content-hashes", choices=("always", "important", "never"), help="which tables' contents are hashed"
     )
@@ -213,6 +223,7 @@ def _sweep(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(
         commands, "sweep", "show what interrupted backups have left behind", module="sets", function="sweep"
     )
+    _store(command)
     command.add_argument("--apply", action="store_true", help="remove it")
 
 
@@ -241,6 +252,46 @@ def _unhold(commands: Commands[argparse.ArgumentParser]) -> None:
     command = _command(commands, "unhold", "end every hold of a set", module="retention", function="unhold")
     _set(command, optional=False)
     command.add_argument("--reason", metavar="TEXT", required=True, help="why it need not be kept any longer")
+
+
+def _status(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "status", "measure whether what was promised is kept, for every database or one",
+        module="status", function="status",
+    )  # fmt: skip
+    command.add_argument("--store", metavar="NAME", help="tell of this store alone")
+    command.add_argument("--strict", action="store_true", help="status 1 for what is to look at, too")
+
+
+def _metrics(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "metrics", "write the same figures for Prometheus", module="metrics", function="metrics", json=False
+    )
+    command.add_argument("--textfile", metavar="PATH", type=Path, help="replace this file, for node_exporter")
+    command.add_argument("--listen", metavar="HOST:PORT", help="answer GET /metrics until ended")
+    command.add_argument(
+        "--every", metavar="SECONDS", type=float, default=60.0, help="with --listen: measure at most so often (60)"
+    )
+
+
+def _watch(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "watch", "look at every database and tell the channels what is wrong, as the sensor does",
+        module="watch", function="watch",
+    )  # fmt: skip
+    command.add_argument("--once", action="store_true", required=True, help="one look; for cron, without Dagster")
+    _command(commands, "alert-test", "send a test message to every channel", module="watch", function="alert_test")
+
+
+def _report(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands, "report", "write the report of a month, a page for people", module="report", function="report"
+    )
+    command.add_argument("--month", metavar="YYYY-MM", help="for example 2026-10; default: the last month")
+    command.add_argument("--language", choices=("en", "ja"), help="default: watch.language (REPORT_LANGUAGE), else en")
+    command.add_argument(
+        "--output", metavar="FILE", type=Path, help="default: BACKUP_DIR/reports/ENV/DATABASE/MONTH.LANGUAGE.html"
+    )
 
 
 def _doctor(commands: Commands[argparse.ArgumentParser]) -> None:

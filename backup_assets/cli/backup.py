@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 import warnings
 from argparse import Namespace
 from dataclasses import dataclass
@@ -14,15 +15,19 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from backup_assets.capture.assets import CaptureConfig, ContentHashes, hold_from
+from backup_assets.capture.assets import COMMAND_LINE, STARTED_BY, CaptureConfig, ContentHashes, hold_from
 from backup_assets.capture.automation import slots_of
 from backup_assets.cli.context import Context, context_of
-from backup_assets.cli.output import Column, heading, say_facts, say_json, say_table, tell, tell_error
+from backup_assets.cli.output import Column, heading, say, say_facts, say_json, say_table, tell, tell_error
 from backup_assets.cli.progress_bar import progress_bar
+from backup_assets.command_runs import at_work, end_abandoned
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
 from backup_assets.faults import RAISED
-from backup_assets.instance import dagster_instance
+from backup_assets.instance import dagster_home, dagster_instance
 from backup_assets.progress import human_bytes
+from backup_assets.release.assets import ASSET as RELEASE
+from backup_assets.release.assets import release_job_name
+from backup_assets.release.proving import release_hold
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet
 
@@ -34,8 +39,9 @@ _LOOK = "run it again with --verbose, or look at it in the UI: `backup-assets de
 
 @dataclass(frozen=True)
 class BackupRequest:
-    """What a backup by hand asks for."""
+    """What a backup by hand asks for; ``release`` is the name of the release that relies on it."""
 
+    release: str | None = None
     label: str | None = None
     hold: str | None = None
     hold_until: str | None = None
@@ -56,13 +62,17 @@ class Check:
 
 @dataclass(frozen=True)
 class BackupDone:
-    """How the run ended: its set, if one was committed, the checks, and what was raised."""
+    """How the run ended: its set, if one was committed, the checks, and what was raised.
+
+    ``words`` is the sentence for a release's record, empty unless the set can be relied on.
+    """
 
     run_id: str
     taken: BackupSet | None
     checks: tuple[Check, ...]
     errors: tuple[BackupError, ...]
     seconds: float
+    words: str = ""
 
     @property
     def status(self) -> int:
@@ -77,34 +87,36 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
 
     Raises Refused before anything runs when the request makes no sense. What fails in the run is in the result.
     """
-    hold_from(request.hold, request.hold_until)  # said now, not after a run was made
+    now = datetime.now(UTC)
+    config = _config(request, now)  # what is wrong is said now, not after a run was made
     name = context.database.name
     if request.important_tables and not context.database.important_tables:
         raise Refused(
             f"{name} has no important tables",
             remedy="set IMPORTANT_TABLES, or important_tables in backup.yaml, or leave out --important-tables",
         )
-    now = datetime.now(UTC)
     slots = slots_of(context.database, context.settings, now)
     op, slots = (f"{name}_important_tables", slots.weekly) if request.important_tables else (f"{name}_capture", slots)
-    job = _job(context, now, f"{name}_important_tables_job" if request.important_tables else f"{name}_backup_job")
+    chosen = f"{name}_important_tables_job" if request.important_tables else f"{name}_backup_job"
+    job = _job(context, now, release_job_name(context.database) if request.release else chosen)
     expected = set(job.asset_layer.asset_graph.asset_check_keys)
     if not request.verify:
         expected = {key for key in expected if key.name != TRIAL_RESTORE}
         job = job.get_subset(asset_selection=set(job.asset_layer.selected_asset_keys), asset_check_selection=expected)
-    hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
-    config = CaptureConfig(label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes)
+    run_id = str(uuid.uuid4())
     begun = time.monotonic()
     raised: list[BackupError] = []
     token = RAISED.set(raised)
     try:
-        result = job.execute_in_process(
-            run_config=dg.RunConfig(ops={op: config}, loggers=_loggers(request.verbose)),
-            instance=instance,
-            partition_key=slots.current_key(now),
-            tags={"backup_assets/by": "command line"},
-            raise_on_error=False,
-        )
+        with at_work(dagster_home(), run_id):
+            result = job.execute_in_process(
+                run_config=dg.RunConfig(ops={op: config}, loggers=_loggers(request.verbose)),
+                instance=instance,
+                run_id=run_id,
+                partition_key=slots.current_key(now),
+                tags={STARTED_BY: COMMAND_LINE},
+                raise_on_error=False,
+            )
     except DagsterExecutionInterruptedError:  # Dagster's own name for Ctrl-C
         raise KeyboardInterrupt from None
     finally:
@@ -115,6 +127,31 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
             tell(f"the set {done.taken.id} is stored; prove it with `backup-assets verify {done.taken.id}`")
         raise KeyboardInterrupt
     return done
+
+
+def _config(request: BackupRequest, now: datetime) -> CaptureConfig:
+    hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
+    if request.release is None:
+        hold_from(request.hold, request.hold_until)
+        return CaptureConfig(
+            label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes
+        )
+    if request.important_tables or not request.verify or request.label or hashes not in (None, ContentHashes.ALWAYS):
+        raise Refused(
+            "a release relies on a whole set, every row of which was restored on trial and compared",
+            remedy="leave out --important-tables, --no-verify, --content-hashes and --label: the release names the set",
+        )
+    # The hold is part of the manifest, so that no store can have the set without it.
+    asked = hold_from(request.hold or f"release {request.release}", request.hold_until)
+    hold = release_hold(request.release, asked and asked.reason, asked and asked.until, now)
+    if hold.until is not None and hold.until <= now:
+        raise Refused(
+            "the hold would be over already",
+            why=f"it ends {hold.until.isoformat()}",
+            remedy="give a later --hold-until",
+        )
+    until = hold.until.isoformat() if hold.until else None
+    return CaptureConfig(label=request.release, hold=hold.reason, hold_until=until, content_hashes=ContentHashes.ALWAYS)
 
 
 def _job(context: Context, now: datetime, name: str) -> dg.JobDefinition:
@@ -149,7 +186,16 @@ def _done(
         errors = (_unexpected(result, taken),)
     elif whole and silent:
         errors = (CheckFailed(f"the set is stored, and nothing is known of: {', '.join(silent)}", remedy=_LOOK),)
-    return BackupDone(result.run_id, taken, checks, errors, seconds)
+    return BackupDone(result.run_id, taken, checks, errors, seconds, _words(result))
+
+
+def _words(result: dg.ExecuteInProcessResult) -> str:
+    """Return what the asset `release` says of the set, or nothing."""
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        if materialization.asset_key.path[-1] == RELEASE:
+            return str(materialization.metadata["words"].value)
+    return ""
 
 
 def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -175,6 +221,7 @@ def backup(arguments: Namespace) -> int:
     """Take a backup; status 0 only when the set is committed and every check has passed."""
     context = context_of(arguments)
     request = BackupRequest(
+        release=arguments.release,
         label=arguments.label,
         hold=arguments.hold,
         hold_until=arguments.hold_until,
@@ -184,6 +231,8 @@ def backup(arguments: Namespace) -> int:
         verbose=arguments.verbose,
     )
     with dagster_instance() as instance, progress_bar():
+        for run_id in end_abandoned(dagster_home(), instance):
+            tell(f"the run {run_id} was left by a command that is gone, and is now shown as failed")
         done = run_backup(context, request, instance)
     if arguments.json:
         say_json(_as_json(done))
@@ -193,6 +242,8 @@ def backup(arguments: Namespace) -> int:
         tell_error(error)
     if done.status and not done.errors:
         tell("error: the set is stored, and a check of it failed")
+    if done.words and not done.status and not arguments.json:
+        say(done.words)
     return done.status
 
 
@@ -230,6 +281,7 @@ def _as_json(done: BackupDone) -> dict[str, Any]:
         "size_bytes": manifest.size_bytes if manifest else None,
         "rows": manifest.fingerprints.total_rows if manifest else None,
         "checks": [{"name": c.name, "passed": c.passed, "summary": c.summary} for c in done.checks],
+        "words": done.words or None,
         "errors": [{"what": e.what, "why": e.why, "next": e.remedy} for e in done.errors],
         "seconds": round(done.seconds, 3),
     }

@@ -53,6 +53,11 @@ def context_of(arguments: Namespace) -> Context:
     return Context(settings, _chosen(settings, arguments.database), getattr(arguments, "store", LOCAL))
 
 
+def chosen_databases(settings: Settings, name: str | None) -> tuple[DatabaseSettings, ...]:
+    """Return the database of that name, or every one; raises Refused for an unknown name."""
+    return settings.databases if name is None else (_chosen(settings, name),)
+
+
 def _chosen(settings: Settings, name: str | None) -> DatabaseSettings:
     names = ", ".join(database.name for database in settings.databases)
     if name is None:

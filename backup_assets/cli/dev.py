@@ -7,8 +7,10 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from backup_assets.cli.output import tell
+from backup_assets.command_runs import abandoned, end_abandoned
 from backup_assets.errors import EnvironmentFault
-from backup_assets.instance import VARIABLE, dagster_home
+from backup_assets.instance import VARIABLE, dagster_home, dagster_instance
 from backup_assets.settings import load_settings
 
 WORKSPACE = "workspace.yaml"
@@ -24,6 +26,10 @@ def dev_command(host: str, port: int) -> list[str]:
 def dev(arguments: Namespace) -> int:
     """Become `dagster dev`."""
     load_settings()  # said here in three lines, and not in a traceback of Dagster's
+    if abandoned(dagster_home()):  # Dagster itself is loaded only for that
+        with dagster_instance() as instance:
+            for run_id in end_abandoned(dagster_home(), instance):
+                tell(f"the run {run_id} was left by a command that is gone, and is now shown as failed")
     argv = dev_command(arguments.host, arguments.port)
     environment = {**os.environ, VARIABLE: str(dagster_home())}
     try:

@@ -20,8 +20,9 @@ from backup_assets.cli.output import (
     say_table,
     tell,
 )
-from backup_assets.named_stores import LOCAL, address_of, configured_store
+from backup_assets.named_stores import LOCAL, address_of
 from backup_assets.progress import human_bytes
+from backup_assets.retention.sweeping import sweep_store
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.records import (
@@ -195,25 +196,28 @@ def show(arguments: Namespace) -> int:
 
 def _script(context: Context, one: BackupSet) -> str:
     from backup_assets.restore.fetch import NOT_RESTORED, as_stored
-    from backup_assets.restore.stock_commands import Step, as_text, stock_commands
+    from backup_assets.restore.stock_commands import FullArchive, Step, as_text, stock_commands
 
     store, place = context.store, context.place
     stored = as_stored(store, place, one)
     keys = {a.role: place.key(a.name) for a in stored.artifacts if a.role not in NOT_RESTORED}
     facts = one.manifest.attachments
-    full: str | None = None
+    full: FullArchive | None = None
     if facts is not None and facts.full_set != one.id:
         owner = context.catalog().find(facts.full_set)
         archive = as_stored(store, place, owner).artifact("archive") if owner else None
-        full = place.key(archive.name if archive else f"assets/{facts.full_set}.tar.zst")
+        name = archive.name if archive else f"assets/{facts.full_set}.tar.zst"
+        full = FullArchive(place.key(name), archive.sha256 if archive else None)
     if isinstance(store, FolderStore):
         paths = {role: store.path_of(key) for role, key in keys.items()}
-        return as_text(stock_commands(stored, paths, store.path_of(full) if full else None))
+        there = FullArchive(store.path_of(str(full.path)), full.sha256) if full else None
+        return as_text(stock_commands(stored, one.manifest, paths, there))
     # Elsewhere nothing can be read in place: the files are fetched by their own names first.
-    wanted = [*keys.values(), *((full,) if full else ())]
+    wanted = [*keys.values(), *((str(full.path),) if full else ())]
     fetch = Step("the files, into this directory", tuple(_fetch_command(context, key) for key in wanted))
     names = {role: _file_name(key) for role, key in keys.items()}
-    return as_text((fetch, *stock_commands(stored, names, _file_name(full) if full else None)))
+    here = FullArchive(_file_name(str(full.path)), full.sha256) if full else None
+    return as_text((fetch, *stock_commands(stored, one.manifest, names, here)))
 
 
 def _file_name(key: str) -> str:
@@ -223,13 +227,15 @@ def _file_name(key: str) -> str:
 def _fetch_command(context: Context, key: str) -> str:
     if isinstance(context.store, SshStore):
         return context.store.location.fetch_command(key, _file_name(key))
-    configured = configured_store(context.settings, context.store_name)
-    options = ["--region", configured.region]
-    if configured.endpoint_url:
-        options += ["--endpoint-url", configured.endpoint_url]
-    profile = configured.read_profile or configured.profile
-    options += ["--profile", profile] if profile else []
-    return shlex.join(["aws", "s3", "cp", *options, address_of(context.store, key), _file_name(key)])
+    from backup_assets.stores.s3 import S3Store
+
+    if isinstance(context.store, S3Store):
+        location = context.store.location
+        options = ["--region", location.region]
+        options += ["--endpoint-url", location.endpoint_url] if location.endpoint_url else []
+        options += ["--profile", location.profile] if location.profile else []
+        return shlex.join(["aws", "s3", "cp", *options, address_of(context.store, key), _file_name(key)])
+    raise AssertionError(f"no stock program is known that fetches from {context.store.describe()}")
 
 
 def _say_set(one: BackupSet) -> None:
@@ -341,7 +347,7 @@ def tell_passed_over(selector: str, sentences: Sequence[str]) -> None:
 def sweep(arguments: Namespace) -> int:
     """Show, or with --apply remove, what no set needs."""
     context = context_of(arguments)
-    swept = context.local.sweep(datetime.now(UTC), dry_run=not arguments.apply)
+    swept = sweep_store(context.settings, context.place, context.store_name, datetime.now(UTC), apply=arguments.apply)
     if arguments.json:
         say_json([{"key": s.key, "size_bytes": s.size, "reason": s.reason, "removed": arguments.apply} for s in swept])
         return 0

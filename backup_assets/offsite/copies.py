@@ -29,11 +29,11 @@ from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.envelope import LOCAL_KINDS, disclosed, envelope_of
-from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import META, Place, StoredObject, is_manifest, record_kind_of, set_id_of
 from backup_assets.sets.records import parse_record, record_key
 from backup_assets.settings import DatabaseSettings, Settings
-from backup_assets.stores.contract import Store
+from backup_assets.stores.contract import Store, TransferDamaged
 from backup_assets.stores.read_back import read_back
 
 #: Left free on a disk that copies are stored on, in bytes: for manifests, records and what others write meanwhile.
@@ -195,11 +195,14 @@ class _Copying(InOrder):
         if not (listed and (required or before_encryption)):
             # A set that is only required by a wanted one, and is listed whole, was proven when it was copied. One that
             # was copied in plain cannot be proven again where its plain files were removed since.
-            self._require_equal(manifest)
+            largest = self._largest_new(manifest)
+            self._require_equal(manifest, but=largest)
             self._require_room(manifest)
+            if largest is not None:
+                self._put_unread(target, manifest, largest)
             for artifact in manifest.artifacts:
-                source = self._place.key(artifact.name)
-                target.put(source, self._local.path_of(source), sha256=artifact.sha256, size=artifact.size_bytes)
+                if artifact != largest:
+                    self._put(target, artifact)
         target.put(key, body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
         missing = [a for a in manifest.artifacts if not is_there(self._there, a.name, a.size_bytes)]
         moment = self._now()
@@ -226,10 +229,33 @@ class _Copying(InOrder):
             raise CheckFailed(f"the manifest of {one.id} was replaced while it was copied", remedy="try again")
         return body
 
-    def _require_equal(self, manifest: Manifest) -> None:
-        """Read every local file before anything of the set is sent: a damaged set leaves nothing in the target."""
+    def _largest_new(self, manifest: Manifest) -> Artifact | None:
+        """Return the largest file that the target has not, if any: it is proven while it is sent, as the first."""
+        new = [a for a in manifest.artifacts if a.name not in self._there]
+        return max(new, key=lambda artifact: artifact.size_bytes, default=None)
+
+    def _put(self, target: Store, artifact: Artifact) -> None:
+        key = self._place.key(artifact.name)
+        target.put(key, self._local.path_of(key), sha256=artifact.sha256, size=artifact.size_bytes)
+
+    def _put_unread(self, target: Store, manifest: Manifest, artifact: Artifact) -> None:
+        """Store a file that was not read before: the store lets it appear only when it is what the manifest says."""
+        try:
+            self._put(target, artifact)
+        except (TransferDamaged, EnvironmentFault):
+            # The fault may be on either side: one that is here is told as such, and the other sets go on.
+            self._require_equal(manifest)
+            raise
+
+    def _require_equal(self, manifest: Manifest, but: Artifact | None = None) -> None:
+        """Read the local files before anything of the set is stored: a damaged set leaves nothing in the target.
+
+        ``but`` one, which :meth:`_put_unread` then stores before any other.
+        """
         problems: list[str] = []
         for artifact in manifest.artifacts:
+            if artifact == but:
+                continue
             try:
                 read_back(self._local, self._place.key(artifact.name), sha256=artifact.sha256, size=artifact.size_bytes)
             except CheckFailed as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -28,7 +30,7 @@ from backup_assets.offsite.copied import (
     record_copy,
 )
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import StoredObject
 from backup_assets.sets.records import parse_record
 from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
@@ -40,6 +42,9 @@ from backup_assets.stores.s3_copy import copy_object, looked_at, refuses_copies,
 from backup_assets.stores.s3_errors import AccessDenied
 from backup_assets.stores.s3_location import S3Location
 from backup_assets.stores.s3_replication import NotYetThere, replication_rule, require_arrived
+
+#: Files of a set that a service is asked to copy at the same time: it needs minutes for a large one.
+COPIES_AT_ONCE = 4
 
 
 def cross_copy_slot(
@@ -100,6 +105,7 @@ class _CrossCopying(InOrder):
         self._there = names_in(self._target, self._place)
         sources = (self._source.location, _bucket(store_named(settings, origin, writing=True)).location)
         self._by_service = _reach_both(sources, self._target.location)
+        self._refusal = threading.Lock()
         self._rule = self._replication_rule()
 
     def _replication_rule(self) -> str | None:
@@ -174,11 +180,10 @@ class _CrossCopying(InOrder):
         listed = is_whole(manifest, self._place, self._there)
         if not (required and listed):
             # A set that is only required by a wanted one, and is listed whole, was proven when it was copied.
-            for artifact in manifest.artifacts:
-                self._bring(target, self._place.key(artifact.name), sha256=artifact.sha256, size=artifact.size_bytes)
+            self._bring_all(target, manifest.artifacts)
         digest = hashlib.sha256(body).hexdigest()
         if self._rule is not None:
-            self._bring(target, key, sha256=digest, size=len(body))
+            self._is_brought(target, key, sha256=digest, size=len(body))
             return None
         target.put(key, body, sha256=digest, size=len(body))
         missing = [a for a in manifest.artifacts if not is_there(self._there, a.name, a.size_bytes)]
@@ -205,14 +210,27 @@ class _CrossCopying(InOrder):
 
     # -- files -------------------------------------------------------------------------------------------------------
 
-    def _bring(self, target: S3Store, key: str, *, sha256: str, size: int) -> None:
-        """See to it that the target holds an object, proven."""
+    def _bring_all(self, target: S3Store, artifacts: Sequence[Artifact]) -> None:
+        """See to it that the target holds every artifact, proven; several at a time as long as the service works."""
+
+        def brought(artifact: Artifact) -> bool:
+            key = self._place.key(artifact.name)
+            return self._is_brought(target, key, sha256=artifact.sha256, size=artifact.size_bytes)
+
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            done = list(pool.map(brought, artifacts))
+        for artifact, there in zip(artifacts, done, strict=True):
+            if not there:
+                self._stream(target, self._place.key(artifact.name), sha256=artifact.sha256, size=artifact.size_bytes)
+
+    def _is_brought(self, target: S3Store, key: str, *, sha256: str, size: int) -> bool:
+        """Tell whether the target holds an object, proven, without this host having to carry it."""
         if self._rule is not None:
             require_arrived(self._source, self._reader, key, sha256=sha256, size=size)
-        elif not self._is_proven(key, sha256=sha256, size=size) and not self._copied_by_service(
+            return True
+        return self._is_proven(key, sha256=sha256, size=size) or self._copied_by_service(
             target, key, sha256=sha256, size=size
-        ):
-            self._stream(target, key, sha256=sha256, size=size)
+        )
 
     def _is_proven(self, key: str, *, sha256: str, size: int) -> bool:
         """Tell whether the target has the object; False too when its reader may not read, so that `put` looks at it."""
@@ -236,9 +254,12 @@ class _CrossCopying(InOrder):
         except EnvironmentFault as error:
             if not refuses_copies(error):
                 raise
-            self._log(f"the service does not copy by itself, so that the files pass through this host: {error}")
-            self._by_service = False
-        return self._by_service
+            with self._refusal:  # several are refused at a time: it is told once
+                if self._by_service:
+                    self._log(f"the service does not copy by itself, so that the files pass through this host: {error}")
+                self._by_service = False
+            return False
+        return True
 
     def _stream(self, target: S3Store, key: str, *, sha256: str, size: int) -> None:
         path = self._work / "passing"

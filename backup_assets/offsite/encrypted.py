@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,6 +22,9 @@ from backup_assets.sets.place import Place
 from backup_assets.sets.records import EncryptedFile, EncryptionRecord, record_key
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.folder import FolderStore
+
+#: A cipher's program works on one core: the dump and the attachments need not wait for each other.
+FILES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,18 @@ def encrypt_sets(
 ) -> tuple[EncryptedSet, ...]:
     """Encrypt every file of the sets of the local store, manifest included, beside it, and record the hashes of both.
 
-    One that was encrypted before stays as it is, whoever the recipients are now: what was copied is that. A set that
-    is damaged is among the results with its error, and the others go on. Raises SettingsError or EnvironmentFault
-    when nothing can be encrypted: a recipient without a usable key, no program, no room; Refused when another process
-    encrypts sets of this database.
+    So is, first, every set that one of them requires: it was perhaps taken before encryption was configured, and
+    without it the others could not be copied. One that was encrypted before stays as it is, whoever the recipients
+    are now: what was copied is that. A set that is damaged is among the results with its error, and the others go on.
+    Raises SettingsError or EnvironmentFault when nothing can be encrypted: a recipient without a
+    usable key, no program, no room; Refused when another process encrypts sets of this database.
     """
     cipher = configured_cipher(settings.encryption)
     store, place = local_store(settings), place_of(database, settings)
     done: list[EncryptedSet] = []
     with store.capture_lock(f"{database.name}.encryption"):
         catalog = catalog_in(store, place)  # as it is now that nobody else encrypts
-        current = [catalog.find(one.id) or one for one in wanted]
+        current = [*_required(catalog, wanted), *(catalog.find(one.id) or one for one in wanted)]
         if any(one.encryption is None for one in current):
             cipher.check()
         for one in current:
@@ -78,6 +83,13 @@ def encrypt_sets(
             log(str(outcome))
             done.append(outcome)
     return tuple(done)
+
+
+def _required(catalog: Catalog, wanted: Sequence[BackupSet]) -> list[BackupSet]:
+    """Return the sets that ``wanted`` need beside themselves and that are not encrypted yet, oldest first."""
+    ids = {needed for one in wanted for needed in catalog.closure_ids(one)} - {one.id for one in wanted}
+    found = [one for set_id in ids if (one := catalog.find(set_id)) is not None and one.encryption is None]
+    return sorted(found, key=lambda one: (one.taken_at, one.id))
 
 
 def _require_there(store: FolderStore, place: Place, one: BackupSet, record: EncryptionRecord) -> None:
@@ -114,7 +126,8 @@ def _encrypt(
         body = handle.read()
     plain = [(a.role, a.name, a.size_bytes, a.sha256) for a in one.manifest.artifacts if a.encryption is None]
     plain.append((MANIFEST_ROLE, place.name(manifest_key), len(body), hashlib.sha256(body).hexdigest()))
-    files = tuple(_encrypt_file(store, place, cipher, *file) for file in plain)
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        files = tuple(pool.map(lambda file: _encrypt_file(store, place, cipher, *file), plain))
     record = EncryptionRecord(
         set_id=one.id,
         tool_version=__version__,

@@ -11,6 +11,7 @@ from backup_assets.capture.capture import place_of
 from backup_assets.faults import as_failure
 from backup_assets.moments import parse_time
 from backup_assets.named_stores import LOCAL, catalog_in, store_named
+from backup_assets.queueing import job_tags
 from backup_assets.restore.restore import Restore, RestoreRequest
 from backup_assets.settings import DatabaseSettings, Settings
 
@@ -62,6 +63,7 @@ def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobD
 
     @dg.job(
         name=f"{database.name}_restore_job",
+        tags=job_tags("restore", database),
         description=f"Guarded restore of `{database.database}`. Everything is proven before anything is replaced.",
     )
     def restore_job() -> None:

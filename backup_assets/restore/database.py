@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backup_assets.capture.capture import newest_reader
-from backup_assets.capture.dump import decompress, unpack_directory_dump
+from backup_assets.capture.directory_dump import unpack_directory_dump
+from backup_assets.capture.dump import decompress
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.postgres.clients import Clients, choose_clients

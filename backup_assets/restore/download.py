@@ -11,13 +11,14 @@ from backup_assets.files import CHUNK_BYTES, make_private_directory, partial_fil
 from backup_assets.named_stores import catalog_in
 from backup_assets.progress import Progress
 from backup_assets.restore.fetch import NOT_RESTORED, as_stored, stored_artifacts
-from backup_assets.restore.stock_commands import as_text, stock_commands
+from backup_assets.restore.stock_commands import FullArchive, as_text, stock_commands
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import Place
 from backup_assets.stores.contract import Store
 
 README = "README.txt"
+_KEYS = "# AGE_IDENTITY_FILE names the file of the private key.\n"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def download_set(
     stored = as_stored(store, place, chosen)
     paths: dict[str, Path] = {}
     others: list[Path] = []
-    full: Path | None = None
+    full: FullArchive | None = None
     size = 0
     try:
         make_private_directory(target)
@@ -55,19 +56,19 @@ def download_set(
             elif owner == chosen.id:
                 paths[artifact.role] = path
             else:
-                full = path
+                full = FullArchive(path, artifact.sha256)
         manifest = target / f"{chosen.id}.manifest.json"
         _write(manifest, chosen.manifest.to_json())
         readme = target / README
         readme.unlink(missing_ok=True)
-        write_durably(readme, _readme(stored, {role: path.name for role, path in paths.items()}, full).encode())
+        write_durably(readme, _readme(stored, chosen.manifest, paths, full).encode())
     except OSError as error:
         raise EnvironmentFault(
             f"the set cannot be written to {target}",
             why=f"{error.strerror or error}",
             remedy="free space there, correct the permissions, or name another directory with --to",
         ) from error
-    files = (*paths.values(), *others, *((full,) if full else ()), manifest, readme)
+    files = (*paths.values(), *others, *((Path(full.path),) if full else ()), manifest, readme)
     return Downloaded(target, files, size)
 
 
@@ -108,8 +109,10 @@ def _require_same(path: Path, sha256: str) -> None:
         )
 
 
-def _readme(manifest: Manifest, names: dict[str, str], full: Path | None) -> str:
-    steps = stock_commands(manifest, names, full.name if full else None)
+def _readme(manifest: Manifest, own: Manifest, paths: dict[str, Path], full: FullArchive | None) -> str:
+    names = {role: path.name for role, path in paths.items()}
+    beside = FullArchive(Path(full.path).name, full.sha256) if full else None
+    steps = stock_commands(manifest, own, names, beside)
     ciphers = sorted({a.encryption for a in manifest.artifacts if a.encryption and a.role not in NOT_RESTORED})
     figures = manifest.fingerprints
     content = f"{figures.total_rows} rows in {len(figures.tables)} tables. " if figures.tables else ""
@@ -125,7 +128,8 @@ def _readme(manifest: Manifest, names: dict[str, str], full: Path | None) -> str
         f"# {content}{privacy}\n"
         "#\n"
         "# To restore without any other program than PostgreSQL's own (and zstd, GNU tar, awk"
-        f"{''.join(f', {cipher}' for cipher in ciphers)}), in this directory.\n"
-        "# PGHOST, PGPORT and PGUSER (a superuser) name the server; pg_restore must not be older than pg_dump was.\n\n"
-        + as_text(steps)
+        f"{''.join(f', {cipher}' for cipher in ciphers)}), in this directory:\n"
+        "# `sh -e README.txt`, or one line after the other; stop at the first error.\n"
+        "# PGHOST, PGPORT and PGUSER (a superuser) name the server; pg_restore must not be older than pg_dump was.\n"
+        f"{_KEYS if 'age' in ciphers else ''}\n" + as_text(steps)
     )

@@ -15,6 +15,7 @@ from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.named_stores import LOCAL, configured_store
 from backup_assets.offsite.assets import copy_asset_name
+from backup_assets.queueing import job_tags, scheduled_tags
 from backup_assets.restore.drill import run_drill
 from backup_assets.restore.drill_choice import drill_store
 from backup_assets.restore.drill_report import Drilled, report_of
@@ -114,6 +115,7 @@ def build_drill_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         f"{database.name}_drill_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
+        tags=job_tags("drill", database),
         description=f"Rehearse the restore of `{database.database}` from the farthest store, against the clock.",
     )
 
@@ -136,7 +138,7 @@ def build_drill_schedule(
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         month = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).strftime(KEY_FORMAT)
-        return dg.RunRequest(run_key=month, partition_key=month)
+        return dg.RunRequest(run_key=month, partition_key=month, tags=scheduled_tags("drill", database))
 
     return schedule
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from backup_assets.errors import BackupError
 from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, catalog_in, configured_store, store_named
+from backup_assets.retention.gone import note_gone
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.deletion import Deleted, delete_sets
 from backup_assets.sets.place import StoredObject
@@ -161,6 +162,10 @@ def _applied(
             why=denied.what,
             remedy="where that is meant, let the store expire sets by itself; else allow this role to delete",
         )
+    try:
+        note_gone(database, settings, store_name, made.lines, (one.set_id for one in deleted), now)
+    except BackupError as error:
+        return Pruned(store_name, made, True, deleted, failed, error=denied or error)
     return Pruned(store_name, made, True, deleted, failed, error=denied)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -29,6 +30,20 @@ from backup_assets.sets.records import EncryptionRecord, Record, parse_record
 #: Far above any real one (10,000 tables take about 3 MB): what is larger is no document of ours.
 LARGEST_DOCUMENT_BYTES = 64 << 20
 Document = TypeVar("Document")
+
+
+Value = TypeVar("Value")
+
+
+class _unlocked_property(cached_property[Value]):  # noqa: N801 - used like the one that it stands for
+    """`cached_property` without the lock that Python 3.11 holds for all instances together while one is computed.
+
+    With it a store that hangs would stop the catalogs of all others.
+    """
+
+    def __init__(self, func: Callable[..., Value]) -> None:
+        super().__init__(func)
+        self.lock = nullcontext()
 
 
 class NoSuchSet(Refused):
@@ -58,7 +73,7 @@ class Catalog:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @_unlocked_property
     def _names(self) -> dict[str, StoredObject]:
         # The manifests are listed before the artifacts: an artifact is stored before its manifest, so that a set
         # which is finished between the two listings is either not seen or seen whole.
@@ -88,7 +103,7 @@ class Catalog:
         with ThreadPoolExecutor(self._readers) as pool:
             yield from zip(names, pool.map(lambda name: self._read(name, parse), names), strict=True)
 
-    @cached_property
+    @_unlocked_property
     def _manifests(self) -> tuple[dict[str, Manifest], tuple[Damage, ...]]:
         good: dict[str, Manifest] = {}
         damaged: list[Damage] = []
@@ -101,7 +116,7 @@ class Catalog:
                 good[found.id] = found
         return good, tuple(damaged)
 
-    @cached_property
+    @_unlocked_property
     def _records(self) -> tuple[dict[str, list[Record]], dict[str, list[Damage]]]:
         good: dict[str, list[Record]] = {}
         damaged: dict[str, list[Damage]] = {}
@@ -117,7 +132,7 @@ class Catalog:
                 good.setdefault(set_id, []).append(found)
         return good, damaged
 
-    @cached_property
+    @_unlocked_property
     def _sets(self) -> dict[str, BackupSet]:
         manifests, _ = self._manifests
         records, damaged = self._records

@@ -31,7 +31,7 @@ from backup_assets.stores.contract import (
 from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, explained, is_denied, is_missing
 from backup_assets.stores.s3_location import S3Location, client_of
 from backup_assets.stores.s3_reading import ObjectReader
-from backup_assets.stores.s3_source import composite_of, parts_of
+from backup_assets.stores.s3_source import composite_checksum, composite_etag, parts_of
 from backup_assets.stores.s3_upload import Overtaken, Upload, Uploaded, checksum_of, wrong_encryption
 from backup_assets.stores.throttle import Throttle
 
@@ -281,12 +281,11 @@ class S3Store:
         sha256s: list[bytes] = []
         md5s: list[bytes] = []
         with parts_of(source, part_bytes, self._throttle) as parts:
-            for part in parts.read(size):
+            for part in parts.read(size, md5=True):
                 sha256s.append(part.sha256)
-                md5s.append(part.md5)
+                md5s.append(part.md5 or b"")
             parts.require_announced(key, sha256=sha256, size=size)
-        composite = composite_of(sha256s, md5s)
-        return composite.checksum, composite.etag if len(md5s) > 1 else md5s[0].hex()
+        return composite_checksum(sha256s), composite_etag(md5s) if len(md5s) > 1 else md5s[0].hex()
 
     def _read_sha256(self, key: str) -> str:
         digest = hashlib.sha256()

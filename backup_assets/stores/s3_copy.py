@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,8 +37,8 @@ def copy_object(
     """Copy ``key`` within S3 and return what the target holds; nothing that exists there is replaced.
 
     The target's credentials must be allowed to read the source; ``reader`` is the target again where another role
-    reads it. Up to ``largest_copy_bytes`` one request does it, above that the parts are copied one by one. The copy is
-    encrypted with the target's own key, and proven from the target as :func:`require_same` says. The same content
+    reads it. Up to ``largest_copy_bytes`` one request does it, above that parts are copied, several at a time. The copy
+    is encrypted with the target's own key, and proven from the target as :func:`require_same` says. The same content
     already there is a no-op. Raises MissingObject, ConflictingObject, TransferDamaged (the copy is then removed) and
     EnvironmentFault: AccessDenied before anything is copied when the copy could not be looked at afterwards.
     """
@@ -163,19 +164,22 @@ def _copy_parts(
 ) -> dict[str, Any]:
     upload_id = client.create_multipart_upload(**address, **parameters, ChecksumAlgorithm="SHA256")["UploadId"]
     part_bytes = location.planned_part_bytes(size)
+
+    def copied(number: int) -> dict[str, Any]:
+        begin = (number - 1) * part_bytes
+        answer = client.upload_part_copy(
+            **address,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource=origin,
+            CopySourceRange=f"bytes={begin}-{min(begin + part_bytes, size) - 1}",
+        )["CopyPartResult"]
+        checksum = {"ChecksumSHA256": answer["ChecksumSHA256"]} if answer.get("ChecksumSHA256") else {}
+        return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+
     try:
-        done: list[dict[str, Any]] = []
-        for number, begin in enumerate(range(0, size, part_bytes), start=1):
-            end = min(begin + part_bytes, size) - 1
-            answer = client.upload_part_copy(
-                **address,
-                UploadId=upload_id,
-                PartNumber=number,
-                CopySource=origin,
-                CopySourceRange=f"bytes={begin}-{end}",
-            )["CopyPartResult"]
-            checksum = {"ChecksumSHA256": answer["ChecksumSHA256"]} if answer.get("ChecksumSHA256") else {}
-            done.append({"PartNumber": number, "ETag": answer["ETag"], **checksum})
+        with ThreadPoolExecutor(location.parallel_parts) as pool:
+            done = list(pool.map(copied, range(1, -(-size // part_bytes) + 1)))
         return client.complete_multipart_upload(
             **address, UploadId=upload_id, MultipartUpload={"Parts": done}, IfNoneMatch="*"
         )

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +82,12 @@ class PartBody(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Part:
-    """A part that was read once: ``size`` in bytes, its two digests, and the body to send."""
+    """A part that was read once: ``size`` in bytes, its digests (the MD5 where it was asked for), the body to send."""
 
     number: int
     size: int
     sha256: bytes
-    md5: bytes
+    md5: bytes | None
     body: PartBody
 
     @property
@@ -111,8 +111,10 @@ class Parts:
         self.count = 0
         self.digest = hashlib.sha256()
 
-    def read(self, size: int) -> Iterator[Part]:
+    def read(self, size: int, *, md5: bool = False) -> Iterator[Part]:
         """Yield the parts of an announced size (one empty part for none); the source may give less or more.
+
+        The MD5 of each is computed on request only: it takes as long as both SHA-256 together.
 
         Raises EnvironmentFault when the source cannot be read. It stops after the first part that shows that the
         source has another size; :meth:`require_announced` then says so.
@@ -121,7 +123,7 @@ class Parts:
         while number == 0 or self.count < size:
             number += 1
             wanted = min(self._part_bytes, size - self.count)
-            part = self._next(number, wanted)
+            part = self._next(number, wanted, whole=wanted == size, md5=md5)
             if part.size < wanted:
                 return
             yield part
@@ -151,9 +153,11 @@ class Parts:
             remedy="the source was changed or damaged meanwhile: verify it, then store it again",
         )
 
-    def _next(self, number: int, wanted: int) -> Part:
+    def _next(self, number: int, wanted: int, *, whole: bool, md5: bool) -> Part:
         begin = self.count
-        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        # Of a source in one part both are the same.
+        sha256 = self.digest if whole else hashlib.sha256()
+        tag = hashlib.md5(usedforsecurity=False) if md5 else None
         kept: list[bytes] = []
         size = 0
         while size < wanted:
@@ -161,14 +165,16 @@ class Parts:
             if not chunk:
                 break
             size += len(chunk)
-            self.digest.update(chunk)
             sha256.update(chunk)
-            md5.update(chunk)
+            if not whole:
+                self.digest.update(chunk)
+            if tag is not None:
+                tag.update(chunk)
             if not self.rereadable:
                 kept.append(chunk)
         self.count += size
         body = self._body(begin, size) if self.rereadable else PartBody(b"".join(kept), 0, size, self._throttle)
-        return Part(number, size, sha256.digest(), md5.digest(), body)
+        return Part(number, size, sha256.digest(), None if tag is None else tag.digest(), body)
 
     def _take(self, offset: int, count: int) -> bytes:
         with self._explained():
@@ -211,16 +217,11 @@ def parts_of(source: Path | bytes, part_bytes: int, throttle: Throttle) -> Itera
         yield Parts(source, buffered, part_bytes, throttle)
 
 
-@dataclass(frozen=True)
-class Composite:
-    """What S3 computes of an object from its parts, as text of the listing and of the checksum header."""
-
-    checksum: str
-    etag: str
+def composite_checksum(sha256s: Sequence[bytes]) -> str:
+    """Return the checksum that S3 computes of an object that was stored in parts of those SHA-256."""
+    return f"{base64.b64encode(hashlib.sha256(b''.join(sha256s)).digest()).decode()}-{len(sha256s)}"
 
 
-def composite_of(sha256s: list[bytes], md5s: list[bytes]) -> Composite:
-    """Return both figures of an object that was stored in those parts."""
-    count = len(sha256s)
-    checksum = base64.b64encode(hashlib.sha256(b"".join(sha256s)).digest()).decode()
-    return Composite(f"{checksum}-{count}", f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{count}")
+def composite_etag(md5s: Sequence[bytes]) -> str:
+    """Return the entity tag that S3 gives to an object that was stored in parts of those MD5."""
+    return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from backup_assets.stores.s3_errors import (
     is_damaged,
 )
 from backup_assets.stores.s3_location import S3Location
-from backup_assets.stores.s3_source import Part, Parts, composite_of, parts_of
+from backup_assets.stores.s3_source import Part, Parts, composite_checksum, composite_etag, parts_of
 from backup_assets.stores.throttle import Throttle
 
 #: How many unfinished uploads of one key are looked at: there is one after a crash, a few after a few crashes.
@@ -161,8 +160,8 @@ class Upload:
                 raise
         parts.require_announced(self.key, sha256=self.sha256, size=self.size)
         shown = [self.location.encrypted_as_required(answer) for _, answer in done]
-        if encrypted is None and shown and all(shown):
-            encrypted = True
+        if encrypted is None and True in shown:
+            encrypted = True  # the upload has one encryption for all parts, and only those sent just now show it
         return self._complete(upload_id, sorted(done, key=lambda one: one[0].number), encrypted)
 
     def _send_part(self, part: Part, upload_id: str) -> dict[str, Any]:
@@ -189,7 +188,7 @@ class Upload:
         return answer
 
     def _complete(self, upload_id: str, done: list[tuple[Part, dict[str, Any]]], encrypted: bool | None) -> Uploaded:
-        expected = composite_of([part.sha256 for part, _ in done], [part.md5 for part, _ in done])
+        expected = composite_checksum([part.sha256 for part, _ in done])
         etag = _foretold_etag(answer["ETag"] for _, answer in done)
         named = [
             {"PartNumber": part.number, "ETag": answer["ETag"], "ChecksumSHA256": part.checksum}
@@ -210,7 +209,7 @@ class Upload:
                     self._damaged(str(error))
                 raise
         shown = self.location.encrypted_as_required(answer)
-        return self._uploaded(answer, expected.checksum, encrypted if shown is None else shown)
+        return self._uploaded(answer, expected, encrypted if shown is None else shown)
 
     # -- going on after an interruption ------------------------------------------------------------------------------
 
@@ -222,6 +221,8 @@ class Upload:
             for upload_id in self._unfinished():
                 stored = self._stored_parts(upload_id)
                 if stored and all(self._is_ours(part, parts, part_bytes) for part in stored.values()):
+                    if len(stored) * part_bytes >= self.size:
+                        del stored[max(stored)]  # sent once more, because its answer shows how the upload is encrypted
                     return upload_id, stored, None
         except AccessDenied:  # a role that may not list uploads begins anew; the bucket's lifecycle removes the rest
             pass
@@ -307,10 +308,9 @@ def _foretold_etag(etags: Iterable[str]) -> str | None:
     """Return the entity tag of an object from those of its parts; None when these are not what S3 gives."""
     plain = [etag.strip('"') for etag in etags]
     try:
-        joined = b"".join(bytes.fromhex(etag) for etag in plain)
+        return composite_etag([bytes.fromhex(etag) for etag in plain])
     except ValueError:
         return None
-    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(plain)}"
 
 
 def checksum_of(sha256: str) -> str:

@@ -7,7 +7,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from backup_assets_tests.bench import bench_attachments, databases
+from backup_assets_tests.bench import bench_attachments, bench_chain, databases
+from backup_assets_tests.bench.chain import missing_programs
 
 #: step, what it is compared with, and the goal for the ratio.
 RATIOS = (
@@ -18,20 +19,24 @@ RATIOS = (
     ("verification", "pg_restore -j2", "at most 1.5"),
     ("verification with content", "pg_restore -j2", ""),
 )
+PARTS = ("databases", "attachments", "chain")
 
 
-def table(results: dict[str, list[float]]) -> list[str]:
+def table(results: dict[str, list[float]], compared: tuple[tuple[str, str, str], ...]) -> list[str]:
     """Return the figures as Markdown."""
-    lines = ["| step | seconds (median) | all rounds |", "|---|---:|---|"]
+    lines = ["", "| step | seconds (median) | all rounds |", "|---|---:|---|"]
     for name, values in results.items():
-        shown = ", ".join(f"{value:.2f}" for value in values)
-        lines.append(f"| {name} | {statistics.median(values):.2f} | {shown} |")
-    lines += ["", "| compared | ratio | goal |", "|---|---:|---|"]
-    for step, against, goal in RATIOS:
+        lines.append(f"| {name} | {statistics.median(values):.2f} | {_listed(values)} |")
+    lines += ["", "| compared | ratio (median) | all rounds | goal |", "|---|---:|---|---|"]
+    for step, against, goal in compared:
         # Round by round, so that what else the machine did in a round weighs on both sides of its ratio.
         ratios = [ours / theirs for ours, theirs in zip(results[step], results[against], strict=True)]
-        lines.append(f"| {step} / {against} | {statistics.median(ratios):.2f} | {goal} |")
+        lines.append(f"| {step} / {against} | {statistics.median(ratios):.2f} | {_listed(ratios)} | {goal} |")
     return lines
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def main() -> int:
@@ -41,21 +46,34 @@ def main() -> int:
     parser.add_argument("--size", default="large", help="small, medium or large (about 2 GB)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--attachments", type=float, default=1.0, help="scale; 1 is 20,000 files and 2 GB; 0 for none")
+    parser.add_argument("--only", choices=PARTS, help="measure this part alone; `chain` needs the programs aws and gpg")
     parser.add_argument("--output", type=Path, help="write the tables to this Markdown file")
     arguments = parser.parse_args()
-    results = databases.measure(
-        arguments.home / arguments.size, arguments.size, arguments.rounds, lambda line: print(line, flush=True)
-    )
-    lines = table(results)
-    if arguments.attachments:
+    parts = (arguments.only,) if arguments.only else PARTS
+    home = arguments.home / arguments.size
+    lines: list[str] = []
+    missing = missing_programs() if "chain" in parts else []
+    if missing and arguments.only:
+        parser.error(f"not installed: {', '.join(missing)}")
+    if "databases" in parts:
+        lines += table(databases.measure(home, arguments.size, arguments.rounds, _say), RATIOS)
+    if "chain" in parts and missing:
+        lines += ["", f"The whole chain was not measured: {', '.join(missing)} not installed."]
+    elif "chain" in parts:
+        lines += table(bench_chain.measure(home, arguments.size, arguments.rounds, _say), bench_chain.RATIOS)
+    if "attachments" in parts and arguments.attachments:
         figures = bench_attachments.run(arguments.attachments)
         lines += ["", "| attachments | figure |", "|---|---:|", *(f"| {k} | {v:g} |" for k, v in figures.items())]
     lines += ["", f'Measured on {databases.machine()}, `make bench ARGS="{" ".join(sys.argv[1:])}"`.']
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(lines[1:]) + "\n"
     print(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -61,13 +61,14 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - begun
 
 
-def bare_dump(bench: Bench, *options: str) -> float:
-    """Return the seconds of a bare pg_dump with its file on the same disk."""
-    target = bench.workdir / "bare.dump"
+def bare_dump(bench: Bench, *options: str, keep: Path | None = None) -> float:
+    """Return the seconds of a bare pg_dump with its file on the same disk, removed unless it is to ``keep``."""
+    target = keep or bench.workdir / "bare.dump"
     server = bench.reached
     argv = server.argv(bench.clients, "pg_dump", *options, f"--file={target}", "--dbname", bench.database)
     taken = seconds(lambda: run(argv, timeout=TIMEOUT, env=server.environment()))
-    _remove(target)
+    if keep is None:
+        _remove(target)
     return taken
 
 
@@ -123,7 +124,7 @@ def own_verification(bench: Bench, settings: Settings, *, content: bool) -> floa
 def peak_memory_mb(bench: Bench) -> float:
     """Return the peak resident memory of a process of ours that captures one set, without its children."""
     script = (
-        "import json,resource,sys,uuid\n"
+        "import json,sys,uuid\n"
         "from backup_assets.capture.capture import Capture, CaptureRequest\n"
         "from backup_assets.settings import Settings\n"
         "import backup_assets.definitions\n"  # as in a run of Dagster's
@@ -132,15 +133,13 @@ def peak_memory_mb(bench: Bench) -> float:
         "settings=Settings.model_validate(raw)\n"
         "request=CaptureRequest(slot='2026-01-01',run_id=str(uuid.uuid4()))\n"
         "Capture(settings.databases[0],settings,request,progress=lambda *a:None,log=lambda *a:None).run()\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)\n"
+        "from backup_assets_tests.bench.databases import own_peak_mb\n"
+        "print(own_peak_mb())\n"
     )
     _, settings = bench.settings(jobs=None, hashes="always")
-    raw = settings.model_dump(mode="json")
-    password = bench.server.password
-    raw["databases"][0]["server"]["password"] = password.get_secret_value() if password else None
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=json.dumps(raw),
+        input=settings_as_json(settings),
         capture_output=True,
         text=True,
         check=True,
@@ -148,6 +147,23 @@ def peak_memory_mb(bench: Bench) -> float:
     )
     _remove(settings.backup_dir)
     return float(done.stdout.strip().splitlines()[-1])
+
+
+def own_peak_mb() -> float:
+    """Return the peak resident memory of this process in MB, as Linux counts it since its program was started.
+
+    What `getrusage` says includes the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+
+
+def settings_as_json(settings: Settings) -> str:
+    """Return settings, the password included, for another process to read from its stdin."""
+    raw = settings.model_dump(mode="json")
+    password = settings.databases[0].server.password
+    raw["databases"][0]["server"]["password"] = password.get_secret_value() if password else None
+    return json.dumps(raw)
 
 
 def _remove(path: Path) -> None:

@@ -10,9 +10,11 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from backup_assets.capture.assets import hold_from, pool_of
+from backup_assets.capture import assets
+from backup_assets.capture.assets import COMMAND_LINE, RETRIES, STARTED_BY, hold_from, pool_of
 from backup_assets.definitions import build_definitions
 from backup_assets.errors import Refused
+from backup_assets.local import local_store, place_of
 from backup_assets.settings import EncryptionSettings, ScheduleSettings, SecretsSettings, ServerSettings, Settings
 from backup_assets_tests.capture.test_capture import TRUNCATING, a_lying_directory
 from backup_assets_tests.ciphers.keys import Keyrings
@@ -129,6 +131,50 @@ def test_a_past_slot_fails_at_once_and_stays_empty(a_database: Source, an_instan
     assert materialized(an_instance, "db_dump") == set()
     assert listed(settings) == []
     assert not any(event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY for event in result.all_events)
+
+
+def test_a_second_backup_of_the_same_database_is_refused_at_once(a_database: Source, an_instance: dg.DagsterInstance):
+    settings = settings_of(a_database)
+    place = place_of(settings.databases[0], settings)
+    local_store(settings).check()
+
+    with local_store(settings).capture_lock(f"{place.prefix}-{place.env}", run="the first"):
+        result = run_job(settings, an_instance)
+
+    assert not result.success
+    assert "another run is at work" in failure_text(result)
+    assert "the first" in failure_text(result)
+    assert listed(settings) == []
+    assert not any(event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY for event in result.all_events)
+
+
+@pytest.mark.parametrize(("tags", "attempts"), [({}, 3), ({STARTED_BY: COMMAND_LINE}, 1)])
+def test_a_server_that_is_away_is_tried_again_unless_somebody_sits_there(
+    a_database: Source,
+    an_instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    tags: dict[str, str],
+    attempts: int,
+):
+    # As the real policy in everything but its minutes.
+    monkeypatch.setattr(assets, "RETRIES", RETRIES._replace(max_retries=2, delay=0.01))
+    away = settings_of(a_database, server=a_database.server_settings(host="/nonexistent"))
+
+    result = (
+        build_definitions(away, datetime.now(UTC))
+        .resolve_job_def("erp4_backup_job")
+        .execute_in_process(partition_key=TODAY, instance=an_instance, raise_on_error=False, tags=tags)
+    )
+
+    assert not result.success
+    started = [event for event in result.all_events if event.is_step_start or event.is_step_restarted]
+    assert [event.step_key for event in started] == ["erp4_capture"] * attempts
+    assert "cannot connect to database" in failure_text(result)
+
+
+def test_a_capture_is_tried_again_after_one_three_and_seven_minutes():
+    waits = [RETRIES.calculate_delay(attempt) for attempt in range(1, RETRIES.max_retries + 1)]
+    assert waits == [60, 180, 420]
 
 
 def test_a_failed_quick_check_is_shown_and_the_run_fails_without_a_set(

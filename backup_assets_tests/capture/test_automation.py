@@ -6,8 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from backup_assets.capture.automation import slots_of
+from backup_assets.capture.automation import build_backup_job, build_schedule, slots_of
 from backup_assets.definitions import build_definitions
+from backup_assets.queueing import scheduled_tags
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
 from backup_assets_tests.sources import Source
 
@@ -34,15 +35,52 @@ def settings_with(tmp_path: Path, schedule: ScheduleSettings) -> Settings:
 def test_a_tick_asks_for_the_slot_that_is_current_then(
     tmp_path: Path, schedule: ScheduleSettings, tick: datetime, key: str
 ):
-    definitions = build_definitions(settings_with(tmp_path, schedule), NOW)
-    repository = definitions.get_repository_def()
-    found = repository.get_schedule_def("erp4_backup_schedule")
+    outcome = evaluated(tmp_path, schedule, tick, tick + timedelta(seconds=3))
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=tick, repository_def=repository)
-        requests = found.evaluate_tick(context).run_requests
+    assert isinstance(outcome, dg.RunRequest)
+    assert (outcome.partition_key, outcome.run_key) == (key, key)
 
-    assert [request.partition_key for request in requests or ()] == [key]
+
+DAILY = ScheduleSettings(since=date(2026, 11, 1))
+TICK = datetime(2026, 11, 21, 17, tzinfo=UTC)  # 02:00 of the 22nd in Tokyo
+LAST_MOMENT = datetime(2026, 11, 22, 14, 59, 59, tzinfo=UTC)
+
+
+def evaluated(
+    tmp_path: Path, schedule: ScheduleSettings, tick: datetime, now: datetime
+) -> dg.RunRequest | dg.SkipReason:
+    """Evaluate the tick of a schedule at the time ``now``."""
+    settings = settings_with(tmp_path, schedule)
+    (database,) = settings.databases
+    job, slots = build_backup_job(database), slots_of(database, settings, now)
+    tags = scheduled_tags("backup", database)
+    found = build_schedule("erp4_backup_schedule", job, slots, running=True, tags=tags, clock=lambda: now)
+    outcome = found(dg.build_schedule_context(scheduled_execution_time=tick))
+    assert isinstance(outcome, (dg.RunRequest, dg.SkipReason))
+    return outcome
+
+
+def test_a_tick_that_comes_late_in_its_slot_still_asks_for_the_backup(tmp_path: Path):
+    outcome = evaluated(tmp_path, DAILY, TICK, LAST_MOMENT)
+
+    assert isinstance(outcome, dg.RunRequest)
+    assert outcome.partition_key == "2026-11-22"
+
+
+def test_a_tick_whose_slot_is_over_starts_nothing_and_says_so(tmp_path: Path):
+    outcome = evaluated(tmp_path, DAILY, TICK, LAST_MOMENT + timedelta(seconds=1))
+
+    assert isinstance(outcome, dg.SkipReason)
+    assert "the slot 2026-11-22 was missed" in str(outcome.skip_message)
+    assert "The slot 2026-11-23 has its own time" in str(outcome.skip_message)
+
+
+def test_a_scheduled_run_waits_behind_one_by_hand(tmp_path: Path):
+    outcome = evaluated(tmp_path, DAILY, TICK, TICK)
+    job = build_definitions(settings_with(tmp_path, DAILY), NOW).resolve_job_def("erp4_backup_job")
+
+    assert isinstance(outcome, dg.RunRequest)
+    assert int(outcome.tags["dagster/priority"]) < int(job.tags["dagster/priority"])
 
 
 def test_slots_begin_on_the_configured_day_else_today(tmp_path: Path):

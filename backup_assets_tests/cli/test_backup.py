@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRunStatus
 
 from backup_assets.capture.assets import pool_of
 from backup_assets.instance import dagster_instance
@@ -84,9 +87,69 @@ def test_important_tables_become_a_set_of_their_own(
     assert (one.manifest.kind, one.manifest.fingerprints.total_rows) == ("important_tables", 1000)
 
 
+def test_a_release_is_vouched_for_in_one_last_line(
+    command: Command, a_configured_database: Source, instance: DagsterInstance
+) -> None:
+    ended = command("backup", "--release", "4.2", "--hold-until", "2099-01-31")
+    assert ended.status == 0, ended.err
+    (one,) = listed(a_configured_database.settings())
+    assert one.manifest.label == "4.2"
+    assert one.manifest.hold is not None
+    assert one.manifest.hold.reason == "release 4.2"
+    assert one.manifest.hold.until is not None
+    assert one.manifest.hold.until.year == 2099
+    last = ended.out.splitlines()[-1]
+    assert last.startswith(f"Release backup of erp4 for 4.2: set {one.id}")
+    assert last.endswith(f"backup-assets restore {one.id}")
+    (run,) = instance.get_runs()
+    assert (run.job_name, run.is_success) == ("erp4_release_backup_job", True)
+
+
+def test_a_release_that_is_not_proven_has_no_such_line(
+    command: Command, a_configured_database: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FOLDER_COPY_DIR", str(tmp_path / "not-there"))
+    ended = command("backup", "--release", "4.2")
+    assert ended.status != 0
+    assert "Release backup of" not in ended.out
+
+
+def test_a_run_that_a_killed_command_has_left_is_ended_by_the_next(
+    command: Command, a_configured_database: Source, instance: DagsterInstance
+) -> None:
+    left = a_run_left_behind(instance)
+    ended = command("backup", "--no-verify")
+    assert ended.status == 0, ended.err
+    assert f"the run {left} was left by a command that is gone" in ended.err
+    run = instance.get_run_by_id(left)
+    assert run is not None
+    assert run.status == DagsterRunStatus.FAILURE
+
+
+#: As `backup-assets backup` is, when it has made its run and is killed in the middle of the capture.
+KILLED = """
+import os, signal
+from backup_assets.capture.capture import Capture
+from backup_assets.cli.main import main
+Capture.run = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+main(["backup"])
+"""
+
+
+def a_run_left_behind(instance: DagsterInstance) -> str:
+    ended = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    (run,) = instance.get_runs()
+    assert run.status == DagsterRunStatus.STARTED
+    return run.run_id
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--release", "4.2", "--no-verify"), "a release relies on a whole set"),
+        (("--release", "4.2", "--content-hashes", "never"), "a release relies on a whole set"),
+        (("--release", "4.2", "--hold-until", "2020-01-31"), "the hold would be over already"),
         (("--important-tables",), "erp4 has no important tables"),
         (("--hold-until", "2099-01-31"), "a hold needs a reason"),
         (("--hold", "release", "--hold-until", "soon"), "'soon' is no time"),

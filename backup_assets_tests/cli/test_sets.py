@@ -104,17 +104,23 @@ def client_environment(source: Source) -> dict[str, str]:
         "PGPORT": str(server.port),
         "PGUSER": server.user,
         "PGPASSWORD": source.cluster.password,
+        "LC_ALL": "C.UTF-8",
     }
 
 
-def restored_by_hand(source: Source, script: str, directory: Path) -> None:
+def restored_by_hand(source: Source, script: str, directory: Path, **environment: str) -> None:
     """Run the commands, as they are written, in place of the database that is there."""
     directory.mkdir(exist_ok=True)
     renamed = f'ALTER DATABASE "{source.name}" RENAME TO "{source.name}_before"'
     psql = ["psql", "--no-psqlrc", "--dbname=postgres", "--command", renamed]
-    for argv in (psql, ["bash", "-e", "-c", script]):
+    for argv in (psql, ["sh", "-e", "-c", script]):
         done = subprocess.run(
-            argv, cwd=directory, env=client_environment(source), capture_output=True, text=True, timeout=120
+            argv,
+            cwd=directory,
+            env={**client_environment(source), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
 

@@ -15,7 +15,6 @@ from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import load_settings
 from backup_assets_tests.cli.conftest import Command
-from backup_assets_tests.cli.test_sets import restored_by_hand
 from backup_assets_tests.sources import Source, capture, listed
 from backup_assets_tests.stores.object_server import REGION, ObjectServer, object_server
 
@@ -256,31 +255,6 @@ def test_an_altered_copy_in_the_bucket_fails_and_the_local_set_keeps_its_proof(
     assert ended.status == 1
     assert "another SHA-256" in ended.err
     assert listed(a_configured_database.settings())[0].verified is not None
-
-
-def test_the_commands_that_are_shown_for_a_bucket_fetch_first_and_then_use_what_they_fetched(
-    command: Command, a_configured_database: Source, attachments: Path, a_bucket: str, a_server: ObjectServer,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    capture(load_settings())
-    (attachments / "new.pdf").write_bytes(b"%PDF a second generation")
-    backed_up(command)
-    script = json.loads(command("show", "--store", "s3", "--json").out)["stock_commands"]
-    fetches = [line for line in script.splitlines() if line.startswith("aws s3 cp ")]
-    assert len(fetches) == 5  # dump, roles, archive, index, and the full archive of the first set
-    # The aws program is not everywhere: the same objects are fetched with the client of the tests.
-    directory = tmp_path / "by hand"
-    directory.mkdir()
-    for line in fetches:
-        source, target = line.split()[-2:]
-        assert source.startswith(f"s3://{a_bucket}/")
-        a_server.client().download_file(a_bucket, source.removeprefix(f"s3://{a_bucket}/"), str(directory / target))
-    rest = "\n".join(line for line in script.splitlines() if line not in fetches)
-
-    restored_by_hand(a_configured_database, rest, directory)
-
-    assert a_configured_database.value("SELECT count(*) FROM invoices") == 1000
-    assert (directory / "attachments" / "new.pdf").read_bytes() == b"%PDF a second generation"
 
 
 def test_a_bucket_that_cannot_be_reached_is_one_clear_message(

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
@@ -19,20 +20,29 @@ from backup_assets.restore.drill_assets import ASSET as DRILL
 from backup_assets.settings import load_settings
 from backup_assets.settings_docs import settings_page
 from backup_assets.settings_env import VARIABLES
+from backup_assets.watch.checks import CHECKS as WATCH_CHECKS
+from backup_assets.watch.figures import ObjectiveName
+from backup_assets.watch.report_assets import ASSET as REPORT
+from backup_assets.watch.kinds import Kind
+from backup_assets.watch.sensors import NAME as WATCH_SENSOR
 from backup_assets_tests.docs.pages import DOCS, ROOT, anchors_of, blocks_of, links_of, pages, prose_of
 
 README = ROOT / "README.md"
 COMMAND = ".venv/bin/backup-assets"
 #: Variables that are no settings: a confirmation, libpq's, and names of an example.
-OTHER_VARIABLES = {"RESTORE_CONFIRM", "ERP4_PASSWORD", "FULL_ID", "BACKUP_DRILL_ATTACHMENTS", "DATABASE_URL"}
+OTHER_VARIABLES = {
+    "AWS_SESSION_TOKEN", "BACKUP_DRILL_ATTACHMENTS", "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID", "GPG_TTY",
+    "RESTORE_CONFIRM",
+}  # fmt: skip
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
-    "--build-arg", "--clean", "--create", "--dbname", "--env-file", "--globals-only", "--if-exists", "--list",
+    "--build-arg", "--clean", "--create", "--dbname", "--env-file", "--globals-only", "--if-exists", "--kill", "--list",
     "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--snapshot",
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
-    "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set", "hashtextextended", "in_process",
+    "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set", "hashtextextended",
+    "in_process",
     "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "restores_within_rto", "transaction_timeout",
 }  # fmt: skip
 
@@ -93,7 +103,9 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert {"demo", "dev", "test"} <= named <= targets
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "off-site.md", DOCS / "secrets.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [README, *(DOCS / name for name in ("off-site.md", "secrets.md", "watch.md"))], ids=lambda page: page.name
+)
 def test_every_command_of_a_page_is_one_that_the_program_takes(page: Path) -> None:
     commands = [line.partition(COMMAND)[2] for line in shell_lines(page) if COMMAND in line]
     assert len(commands) > 4
@@ -174,8 +186,9 @@ def test_every_variable_that_a_page_names_exists(page: Path) -> None:
 def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
     demo = load_settings({}, Path("/nonexistent"))
     assets = {spec.key.path[-1] for spec in capture_specs(demo.databases[0])}
-    known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, ENCRYPTED_CHECK, *ASSETS.values(), CROSS_COPY, DRILL}
-    known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page()))
+    known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, ENCRYPTED_CHECK, *ASSETS.values(), CROSS_COPY, DRILL, REPORT}
+    known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page())) | {*WATCH_CHECKS, *get_args(ObjectiveName)}
+    known |= {*get_args(Kind), WATCH_SENSOR}
     for page in pages():
         if page.name != "settings.md":
             words = set(re.findall(r"(?<![\w./<{*-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w./>*])", quoted_in(page)))
@@ -239,3 +252,8 @@ def test_decisions_are_numbered_without_gaps_and_have_all_three_parts() -> None:
 def test_the_licence_is_the_one_that_the_package_declares() -> None:
     assert metadata.metadata("backup-assets")["License-Expression"] == "Apache-2.0"
     assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
+
+
+def test_every_condition_that_is_told_is_explained() -> None:
+    page = (DOCS / "alerts.md").read_text(encoding="utf-8")
+    assert not [kind for kind in get_args(Kind) if f"| `{kind}` |" not in page]

@@ -4,128 +4,35 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.capture import Captured
 from backup_assets.local import local_store, place_of
-from backup_assets.postgres.cluster import Cluster
-from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.restore.attachments import STOCK_RESTORE
-from backup_assets.settings import AttachmentsSettings, DumpSettings, EncryptionSettings, SecretsSettings, Settings
+from backup_assets.settings import AttachmentsSettings, DumpSettings, EncryptionSettings, SecretsSettings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
+from backup_assets_tests.docs.by_hand import (
+    ATTACHMENTS,
+    BEFORE,
+    BLOCKS,
+    CHOICE,
+    DECRYPTING,
+    ENGLISH,
+    FETCHING,
+    RESTORE,
+    VARIABLES,
+    TargetOf,
+    files_below,
+    place,
+    wait_until_no_file_is_racy,
+)
 from backup_assets_tests.docs.pages import DOCS, blocks_of
 from backup_assets_tests.end_to_end.stock_tools import content_of
 from backup_assets_tests.sources import Source, connect
 
-ENGLISH = DOCS / "restore-by-hand.md"
 JAPANESE = DOCS / "restore-by-hand.ja.md"
-#: Everything that the page may use beside a POSIX shell; psql and pg_restore come from the directory of the clients.
-STOCK = ("awk", "cat", "grep", "head", "mkdir", "sed", "sha256sum", "sort", "tail", "tar", "zstd")
-#: The page's own changes of state, in its order, around the format of the dump.
-BEFORE = ("prepare", "list", "choose", "proofs", "seal", "checksums", "versions", "roles")
-ATTACHMENTS = ("attachments-paths", "attachments", "attachments-check")
-RACY_SECONDS = 2.1
-
-BLOCKS = {block.name: block.body for block in blocks_of(ENGLISH)}
-
-
-@dataclass(frozen=True)
-class Target:
-    """A new server, an empty directory and a shell with stock programs only."""
-
-    cluster: Cluster
-    work: Path
-    programs: Path
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def run(self, place: Path, *names: str, before: str = "") -> subprocess.CompletedProcess[str]:
-        """Run blocks of the page one after the other in one shell that stops at the first error."""
-        script = "\n".join([before, *(BLOCKS[name] for name in names)])
-        environment = {
-            "PATH": str(self.programs),
-            "LC_ALL": "C.UTF-8",
-            "PGHOST": str(self.cluster.socket_directory),
-            "PGPORT": str(self.cluster.port),
-            "PGUSER": self.cluster.superuser,
-            "PGPASSWORD": self.cluster.password,
-            "PLACE": str(place),
-            "WORK": str(self.work),
-        }
-        return subprocess.run(
-            ["/bin/sh", "-eu", "-c", script],
-            env=environment, cwd=self.work.parent, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-
-    def must(self, place: Path, *names: str, before: str = "") -> str:
-        """Run blocks that must end well and return what they printed."""
-        done = self.run(place, *names, before=before)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def database(self, name: str) -> Source:
-        return Source(self.cluster, name, self.work)
-
-
-TargetOf = Callable[[Captured, Cluster], Target]
-
-
-@pytest.fixture
-def target_of(tmp_path: Path) -> Iterator[TargetOf]:
-    """Return a new server of the source's version, with the clients that made the dump and stock programs."""
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-
-        def of(captured: Captured, like: Cluster) -> Target:
-            fresh = stack.enter_context(throw_away_cluster(None, like.binaries))
-            programs = tmp_path / "bin"
-            programs.mkdir()
-            for name in STOCK:
-                found = shutil.which(name, path="/usr/bin:/bin")
-                assert found is not None, f"{name} is not installed"
-                (programs / name).symlink_to(found)
-            for name in ("psql", "pg_restore"):
-                (programs / name).symlink_to(Path(captured.manifest.client.directory) / name)
-            return Target(fresh, tmp_path / "work", programs)
-
-        yield of
-
-
-@pytest.fixture
-def an_attachments_directory(tmp_path: Path) -> Path:
-    directory = tmp_path / "live"
-    (directory / "2026" / "請求書").mkdir(parents=True)
-    (directory / "2026" / "請求書" / "INV 1.pdf").write_bytes(b"one")
-    (directory / "2026" / "gone.pdf").write_bytes(b"deleted after the full archive")
-    (directory / "2026" / "changed.pdf").write_bytes(b"old")
-    (directory / "2026" / "back\\slash.pdf").write_bytes(b"odd")
-    (directory / "newest.pdf").symlink_to("2026/請求書/INV 1.pdf")
-    return directory
-
-
-def place(settings: Settings) -> Path:
-    return settings.backup_dir / place_of(settings.databases[0], settings).root
-
-
-def files_below(directory: Path) -> dict[str, bytes | str]:
-    return {
-        str(path.relative_to(directory)): str(path.readlink()) if path.is_symlink() else path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_symlink() or path.is_file()
-    }
-
-
-def wait_until_no_file_is_racy(directory: Path) -> None:
-    """Wait until a full archive trusts the times of every file that is there now."""
-    newest = max(path.lstat().st_ctime for path in (directory, *directory.rglob("*")))
-    while time.time() < newest + RACY_SECONDS:
-        time.sleep(0.05)
 
 
 def give_an_owner(source: Source, role: str) -> None:
@@ -258,7 +165,7 @@ def test_a_set_of_the_important_tables_is_restored_by_the_commands_of_the_page(
     chosen += "; export MANIFEST=$PLACE/meta/$ID.manifest.json"
 
     printed = target.must(
-        place(settings), "seal", "checksums", "roles", "dump", "important-tables", "compare", before=chosen
+        place(settings), *CHOICE[3:], "checksums", "roles", "dump", "important-tables", "compare", before=chosen
     )
 
     assert printed.splitlines()[-1] == "public.invoices|1000|t"
@@ -273,8 +180,7 @@ def test_secrets_are_opened_by_the_commands_of_the_page(
     settings = a_database.settings(secrets=SecretsSettings(files=(tmp_path / ".env",)))
     settings = settings.model_copy(update={"encryption": encryption})
     target = target_of(a_database.captured(settings), a_database.cluster)
-    for name in ("gpg", "gpg-agent"):
-        (target.programs / name).symlink_to(shutil.which(name) or name)
+    target.has("gpg", "gpg-agent")
 
     printed = target.must(
         place(settings), *BEFORE[:-1], "secrets", before=f"export GNUPGHOME={keyrings.lena_home}"
@@ -358,16 +264,23 @@ def test_the_attachments_are_restored_with_the_commands_that_the_program_prints(
     assert BLOCKS["attachments"] == STOCK_RESTORE
 
 
-def test_the_page_needs_no_other_block_than_those_that_are_run() -> None:
-    run = {*BEFORE, *ATTACHMENTS, "dump", "dump.zst", "dump.tar", "database", "compare"}
-    assert set(BLOCKS) == {*run, "one-table", "one-table-rows", "important-tables", "secrets", "variables"}
+def test_the_page_has_no_block_that_is_not_run() -> None:
+    fetched = {name for meta, files, _ in FETCHING.values() for name in (*meta, *files)}
+    decrypted = {name for blocks, _ in DECRYPTING.values() for name in blocks}
+    run = {*BEFORE, *RESTORE, *fetched, *decrypted, "dump.zst", "dump.tar", "sums-local", "secrets", "key-end"}
+    assert set(BLOCKS) == {*run, "one-table", "one-table-rows", "important-tables", *VARIABLES}
 
 
 def test_the_variables_of_the_page_are_those_that_the_tests_set() -> None:
-    assigned = re.findall(r"\b([A-Z]+)=", BLOCKS["variables"])
-    assert assigned == ["PLACE", "WORK", "PGHOST", "PGPORT", "PGUSER"]
-    parsed = subprocess.run(["/bin/sh", "-n", "-c", BLOCKS["variables"]], env=dict(os.environ), check=False, timeout=60)
-    assert parsed.returncode == 0
+    assigned = {name: re.findall(r"\b([A-Z_]+)=", BLOCKS[name]) for name in VARIABLES}
+    assert assigned == {
+        "variables": ["PLACE", "WORK", "PGHOST", "PGPORT", "PGUSER"],
+        "s3-variables": ["ENDPOINT", "REGION", "BUCKET", "KEYS", "AWS_ACCESS_KEY_ID"],
+        "ssh-variables": ["REMOTE", "RSYNC_RSH"],
+    }
+    for name in VARIABLES:
+        parsed = subprocess.run(["/bin/sh", "-n", "-c", BLOCKS[name]], env=dict(os.environ), check=False, timeout=60)
+        assert parsed.returncode == 0
 
 
 def test_the_japanese_page_has_the_same_commands() -> None:

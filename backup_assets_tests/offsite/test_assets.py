@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -338,8 +338,8 @@ def test_a_backfill_by_dagsters_own_machinery_copies_exactly_what_is_missing_onc
     with backfilling_instance() as instance:
         assert run(settings, instance, days[1], job="copy_alone").success
 
-        backfill(instance, location, [f"{day}" for day in days])
-        backfill(instance, location, [f"{day}" for day in days])
+        for _ in range(2):
+            assert backfill(instance, location, [f"{day}" for day in days]) == BulkActionStatus.COMPLETED_SUCCESS
 
         runs = instance.get_runs()
         assert len(runs) == 7
@@ -365,8 +365,10 @@ def backfilling_instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def backfill(instance: dg.DagsterInstance, location: Path, slots: list[str]) -> None:
-    """Ask for the copy of slots, as the UI does, and let the backfill daemon work until it is done."""
+def backfill(
+    instance: dg.DagsterInstance, location: Path, slots: list[str], keys: Sequence[dg.AssetKey] = (KEY,)
+) -> BulkActionStatus:
+    """Ask for assets of slots, as the UI does, let the backfill daemon work, and return how it ended."""
     target = PythonFileTarget(str(location), attribute=None, working_directory=None, location_name="backup_assets")
     with create_test_daemon_workspace_context(target, instance) as context:
         graph = context.create_request_context().asset_graph
@@ -374,7 +376,7 @@ def backfill(instance: dg.DagsterInstance, location: Path, slots: list[str]) -> 
             backfill_id=uuid.uuid4().hex[:8],
             asset_graph=graph,
             partition_names=slots,
-            asset_selection=[KEY],
+            asset_selection=[*keys],
             backfill_timestamp=datetime.now(UTC).timestamp(),
             tags={},
             dynamic_partitions_store=instance,
@@ -392,4 +394,4 @@ def backfill(instance: dg.DagsterInstance, location: Path, slots: list[str]) -> 
             assert found is not None
             if found.status != BulkActionStatus.REQUESTED:
                 break
-        assert found.status == BulkActionStatus.COMPLETED_SUCCESS
+        return found.status

@@ -182,11 +182,12 @@ def test_a_differential_does_not_go_when_its_full_set_is_damaged_here(settings: 
     assert everything_below(usb(settings)) == {}
 
 
+@pytest.mark.parametrize("role", ["dump", "archive"])
 @pytest.mark.parametrize("damage", ["altered", "short", "gone"])
-def test_a_damaged_local_set_leaves_nothing_there_and_the_others_go(settings: Settings, damage: str) -> None:
+def test_a_damaged_local_set_leaves_nothing_there_and_the_others_go(settings: Settings, damage: str, role: str) -> None:
     good, bad = a_manifest(LATER), a_manifest()
     hold(settings, good, bad)
-    path = file_in(settings, bad, "archive")
+    path = file_in(settings, bad, role)
     if damage == "altered":
         flip_a_bit(path)
     elif damage == "short":
@@ -201,6 +202,31 @@ def test_a_damaged_local_set_leaves_nothing_there_and_the_others_go(settings: Se
     assert set(sets_in(settings)) == {good.id}
     assert not [name for name in everything_below(usb(settings)) if bad.id in name]
     assert local_set(settings, bad).copies == {}
+
+
+@pytest.mark.parametrize("role", ["dump", "archive"])
+def test_a_local_file_that_was_damaged_since_it_was_copied_is_told(
+    settings: Settings, a_set: Manifest, role: str
+) -> None:
+    copied(settings)
+    flip_a_bit(file_in(settings, a_set, role))
+
+    outcome = copied(settings)[a_set.id]
+
+    assert outcome.state == "failed"
+    assert "damaged in the local store" in str(outcome.error)
+
+
+def test_the_largest_file_goes_first_because_its_transfer_is_its_proof(settings: Settings) -> None:
+    manifest = a_manifest()
+    hold(settings, manifest)
+    target = FaultyStore(store_named(settings, "usb"), Fault("put", "fail", nth=99))
+
+    copied(settings, to=target)
+
+    sizes = {ERP4.key(artifact.name): artifact.size_bytes for artifact in manifest.artifacts}
+    first = next(key for operation, key in target.calls if operation == "put")
+    assert sizes[first] == max(sizes.values())
 
 
 def test_a_damaged_manifest_of_the_slot_is_a_failure_and_not_passed_over(settings: Settings) -> None:
@@ -382,6 +408,19 @@ def test_a_bucket_gets_encrypted_objects_that_say_what_they_belong_to(
     assert head["Metadata"]["env"] == "prod"
     assert head["Metadata"]["set-id"] == a_set.id
     assert head["Metadata"]["generated-at"] == a_set.generated_at.isoformat()
+
+
+@pytest.mark.parametrize("role", ["dump", "archive"])
+def test_a_damaged_set_leaves_nothing_in_a_bucket(a_server: ObjectServer, settings: Settings, role: str) -> None:
+    manifest = a_manifest()
+    hold(settings, manifest)
+    flip_a_bit(file_in(settings, manifest, role))
+    store = S3Store(a_server.location(a_server.bucket()), "bucket")
+
+    outcome = copied(settings, to=store)[manifest.id]
+
+    assert "damaged in the local store" in str(outcome.error)
+    assert list(store.list("")) == []
 
 
 def test_a_role_that_may_only_write_copies_and_recognises_what_it_copied(

@@ -131,6 +131,19 @@ def test_a_set_that_is_not_encrypted_is_not_copied(settings: Settings, tmp_path:
     assert content_of(tmp_path / "usb") == {}
 
 
+def test_a_full_set_of_another_slot_is_encrypted_with_the_differential_that_requires_it(settings: Settings) -> None:
+    full = a_manifest(NOW - timedelta(days=1))
+    differential = a_manifest(full_set=full.id)
+    hold(settings, full, differential)
+
+    done = encrypted(settings)
+
+    assert [(one.set_id, one.now) for one in done.values()] == [(full.id, True), (differential.id, True)]
+    assert {one.state for one in copied(settings).values()} == {"copied"}
+    assert sets_in(settings)[full.id].is_encrypted
+    assert list(encrypted(settings)) == [differential.id]  # once is enough
+
+
 def test_a_copy_made_before_encryption_was_set_stays_and_is_not_sent_again(settings: Settings, tmp_path: Path) -> None:
     manifest = a_manifest()
     hold(settings, manifest)

@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class ObjectServer:
     url: str
     pid: int
     ports: seaweed.Ports
+    weed: seaweed.Weed = field(repr=False)
 
     def apply_lifecycle_rules(self) -> None:
         """Remove now what the lifecycle rules of every bucket let expire; by itself the server does it once a day."""
@@ -45,6 +46,11 @@ class ObjectServer:
             input_bytes=f"s3.lifecycle.run-shard -shards 0-15 -s3 127.0.0.1:{self.ports.s3_rpc} -events 0\n".encode(),
             timeout=60,
         )
+
+    def restart(self) -> None:
+        """Start the server again, after ``weed.kill()``, with what it held."""
+        self.weed.start(require_weed())
+        self.weed.wait_until_ready()
 
     def credentials(self, identity: Identity) -> Credentials:
         return Credentials(f"key-of-{identity}", f"secret-of-the-{identity}")
@@ -100,7 +106,7 @@ def object_server() -> Iterator[ObjectServer]:
         server.start(program)
         try:
             server.wait_until_ready()
-            yield ObjectServer(server.ports.url, server.pid, server.ports)
+            yield ObjectServer(server.ports.url, server.pid, server.ports, server)
         finally:
             server.kill()
     finally:

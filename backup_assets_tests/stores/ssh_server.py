@@ -214,7 +214,11 @@ class Link:
         with suppress(OSError):
             while True:
                 near, _ = self._listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:  # the server is down: whoever asked is told at once, and the next one may find it up
+                    near.close()
+                    continue
                 self._open += [near, far]
                 threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 

@@ -1,0 +1,1 @@
+"""A backup that a release relies on."""

@@ -1,0 +1,133 @@
+"""What remains known of a set that the retention deleted?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from backup_assets import __version__
+from backup_assets.errors import CheckFailed
+from backup_assets.local import local_store, place_of
+from backup_assets.sets.manifest import Part, SetId, what_is_wrong
+from backup_assets.sets.records import DrillRecord, RestoreRecord, VerificationRecord
+from backup_assets.sets.retention_plan import Line
+from backup_assets.sets.sealed import seal, unseal
+from backup_assets.settings import DatabaseSettings, Settings
+
+#: Folder of the notes beside those of the sets in the local store; listing, copying and sweeping leave it alone.
+GONE = "gone"
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+class GoneSet(Part):
+    """A set that was deleted from one store, as it was just before: what a later report still has to know."""
+
+    id: SetId
+    kind: Literal["full", "important_tables"]
+    slot: str
+    label: str | None = None
+    taken_at: AwareDatetime
+    size_bytes: int = Field(ge=0)
+    capture_seconds: float = Field(ge=0)
+    complete: bool
+    verified: VerificationRecord | None = Field(default=None, description="The proof that stood.")
+    verifications: tuple[VerificationRecord, ...] = ()
+    drills: tuple[DrillRecord, ...] = ()
+    restores: tuple[RestoreRecord, ...] = ()
+    copied: dict[str, AwareDatetime] = Field(default_factory=dict, description="When it was whole in which store.")
+    reasons: tuple[str, ...] = Field(default=(), description="Codes of the retention: why it could go.")
+
+
+class GoneNote(Part):
+    """The sets that one run of the retention deleted from one store."""
+
+    format: Literal["backup_assets/gone"] = "backup_assets/gone"
+    version: Literal[1] = 1
+    store: str
+    deleted_at: AwareDatetime
+    sets: tuple[GoneSet, ...]
+    tool_version: str
+
+
+@dataclass(frozen=True)
+class GoneNotes:
+    """The notes that can be read, oldest first, and the keys of those that are damaged."""
+
+    notes: tuple[GoneNote, ...]
+    damaged: tuple[str, ...]
+
+
+def note_gone(
+    database: DatabaseSettings,
+    settings: Settings,
+    store: str,
+    lines: Iterable[Line],
+    deleted: Iterable[str],
+    now: datetime,
+) -> None:
+    """Write down, in the local store, what was known of the sets with the ids ``deleted``; ``lines`` are the plan's.
+
+    After the deletion and not before: where the disk is full, that is what makes room. Raises as `Store.put` does.
+    """
+    gone = set(deleted)
+    sets = tuple(_gone(line) for line in lines if line.set.id in gone)
+    if not sets:
+        return
+    body = seal(GoneNote(store=store, deleted_at=now, sets=sets, tool_version=__version__))
+    digest = hashlib.sha256(body).hexdigest()
+    key = place_of(database, settings).key(f"{GONE}/{now.astimezone(UTC):{_TIME}}-{digest[:8]}.json")
+    local_store(settings).put(key, body, sha256=digest, size=len(body))
+
+
+def read_gone(database: DatabaseSettings, settings: Settings, *, since: datetime) -> GoneNotes:
+    """Return the notes that were written at ``since`` or later; raises as `Store.list` does."""
+    store, place = local_store(settings), place_of(database, settings)
+    notes: list[GoneNote] = []
+    damaged: list[str] = []
+    earliest = f"{since.astimezone(UTC):{_TIME}}"
+    for stored in store.list(place.key(GONE)):
+        name = stored.key.rpartition("/")[2]
+        if name[: len(earliest)] < earliest:
+            continue
+        try:
+            with store.open(stored.key) as handle:
+                notes.append(_parse(handle.read(), stored.key))
+        except CheckFailed:
+            damaged.append(stored.key)
+    return GoneNotes(tuple(notes), tuple(damaged))
+
+
+def _parse(content: bytes, where: str) -> GoneNote:
+    try:
+        return GoneNote.model_validate_json(unseal(content))
+    except ValueError as error:
+        raise CheckFailed(
+            f"the note {where} is damaged or from a newer version",
+            why=what_is_wrong(error),
+            remedy="nothing needs it but reports of past months",
+        ) from error
+
+
+def _gone(line: Line) -> GoneSet:
+    one = line.set
+    return GoneSet(
+        id=one.id,
+        kind=one.manifest.kind,
+        slot=one.manifest.slot,
+        label=one.manifest.label,
+        taken_at=one.taken_at,
+        size_bytes=one.manifest.size_bytes,
+        capture_seconds=sum(one.manifest.durations.values()),
+        complete=not one.faults,
+        verified=one.verified,
+        verifications=one.verifications,
+        drills=tuple(record for record in one.records if isinstance(record, DrillRecord)),
+        restores=tuple(record for record in one.records if isinstance(record, RestoreRecord)),
+        copied={name: record.copied_at for name, record in one.copies.items()},
+        reasons=tuple(reason.code for reason in line.reasons),
+    )

@@ -1,0 +1,1 @@
+"""Are the promises kept, and who is told when they are not?"""

@@ -1,0 +1,251 @@
+"""One look of the watch: what is wrong, who has to be told, and did they hear it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+
+from backup_assets.errors import BackupError
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.watch.alerts import Alert, decide, delivered, due, remembered
+from backup_assets.watch.channels import SEND_SECONDS, Channel, channels_of, send
+from backup_assets.watch.conditions import THE_WATCH, Condition, Facts, Found, conditions_of, key_of, not_measured
+from backup_assets.watch.facts import facts_of
+from backup_assets.watch.figures import DatabaseFigures
+from backup_assets.watch.heartbeat import ping
+from backup_assets.watch.measuring import measure
+from backup_assets.watch.memory import Cursor, Remembered, one_at_a_time, recall, remember
+from backup_assets.watch.messages import letter_of
+from backup_assets.watch.patience import Patience
+from backup_assets.watch.runs import RunsRead
+from backup_assets.watch.troubles import after
+
+#: Dagster ends a sensor's look after 60 s: all databases are measured at once, and waited for so long.
+MEASURED_WITHIN_SECONDS = 25.0
+#: Stores that have not answered for so long are told.
+SILENT_SECONDS = 600.0
+
+#: Reads the runs of a database (its name, the cursor, the time) that ended since the last look.
+RunsReader = Callable[[str, Cursor, datetime], RunsRead]
+Measured = tuple[DatabaseFigures, Facts]
+_measuring: Patience[Measured] = Patience()
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a look found and did.
+
+    ``conditions`` hold now; ``announced`` are those that were told, or would be if there was a channel. ``problems``
+    are what the watch itself could not do, one sentence each. ``pinged`` says whether the heartbeat was sent.
+    """
+
+    conditions: tuple[Condition, ...]
+    announced: tuple[Alert, ...]
+    problems: tuple[str, ...]
+    pinged: bool
+
+
+@dataclass
+class _Subject:
+    """A database, or the watch itself, during one look."""
+
+    name: str
+    memory: Remembered
+    alerts: tuple[Alert, ...] = ()
+    found: Found = field(default_factory=Found)
+
+
+@dataclass
+class _Delivery:
+    """What became of the messages of one look, by channel."""
+
+    reached: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def make_round(
+    settings: Settings, now: datetime, read_runs: RunsReader | None, *, seconds: float = MEASURED_WITHIN_SECONDS
+) -> Round:
+    """Look at every database once, tell what is to be told, and send the heartbeat when that worked.
+
+    ``read_runs`` left out: Dagster is not asked. Stores that take longer than ``seconds`` answer the next look. Raises
+    Refused while another look goes on. Nothing is lost by a look that fails: what is not delivered stays due.
+    """
+    with one_at_a_time(settings):
+        return _Round(settings, now, channels_of(settings)).make(read_runs, seconds)
+
+
+class _Round:
+    def __init__(self, settings: Settings, now: datetime, channels: Sequence[Channel]) -> None:
+        self._settings = settings
+        self._now = now
+        self._channels = channels
+        self._reminder = timedelta(hours=settings.watch.reminder_hours)
+        #: What could not be looked at or remembered, and which channels or heartbeat failed.
+        self._unable: list[str] = []
+        self._unheard: list[str] = []
+
+    def make(self, read_runs: RunsReader | None, seconds: float) -> Round:
+        for database in self._settings.databases:
+            _measuring.ask(self._key(database), lambda database=database: self._measured(database))
+        end = monotonic() + seconds
+        subjects = [self._look(database, read_runs, end) for database in self._settings.databases]
+        announced = tuple(alert for one in subjects for alert in one.alerts if alert.announced_at == self._now)
+        # Before anything is sent as well: a look that is killed now tells the next one what is still due.
+        self._save(subjects, first=True)
+        delivery = self._deliver(subjects)
+        self._save(subjects)
+        pinged, heartbeat = self._ping(subjects, delivery)
+        watch = self._look_at_itself(delivery, heartbeat)
+        itself = tuple(alert for alert in watch.alerts if alert.announced_at == self._now)
+        self._deliver([watch])
+        self._save([watch])
+        conditions = tuple(condition for one in (*subjects, watch) for condition in one.found.conditions)
+        return Round(conditions, (*announced, *itself), (*self._unable, *self._unheard), pinged)
+
+    def _key(self, database: DatabaseSettings) -> tuple[object, ...]:
+        return (self._settings.backup_dir, self._settings.env, database.name)
+
+    def _measured(self, database: DatabaseSettings) -> Measured:
+        return measure(database, self._settings, self._now), facts_of(database, self._settings)
+
+    def _recall(self, name: str) -> Remembered:
+        try:
+            memory, damage = recall(self._settings, name)
+        except OSError as error:
+            self._unable.append(f"what was told before cannot be read: {error}; it may be told again")
+            return Remembered()
+        if damage:
+            self._unable.append(damage)
+        return memory
+
+    def _look(self, database: DatabaseSettings, read_runs: RunsReader | None, end: float) -> _Subject:
+        name, ui_url = database.name, self._settings.watch.ui_url
+        memory = self._recall(name)
+        unread = self._unread(database, read_runs, memory)
+        if isinstance(unread, Remembered):
+            memory, unread = unread, Found()
+        found = self._found(database, memory, end, ui_url)
+        found = Found(
+            (*found.conditions, *unread.conditions), (*found.undecided, *unread.undecided), found.dropped
+        )  # fmt: skip
+        # Told no longer, and so remembered no longer.
+        troubles = tuple(one for one in memory.troubles if not one.is_forgotten(self._now))
+        memory = memory.model_copy(update={"troubles": troubles})
+        return _Subject(name, memory, decide(memory.alerts, found, self._now, self._reminder), found)
+
+    def _unread(
+        self, database: DatabaseSettings, read_runs: RunsReader | None, memory: Remembered
+    ) -> Remembered | Found:
+        """Return what is remembered after the runs since, or that they could not be read."""
+        if read_runs is None:
+            return Found()
+        try:
+            read = read_runs(database.name, memory.cursor, self._now)
+        except BackupError as error:
+            self._unable.append(error.what + (f": {error.why}" if error.why else ""))
+            condition = Condition(
+                database.name, "runs_unread", "", "error", title=error.what, cause=error.why, remedy=error.remedy
+            )  # fmt: skip
+            # Whatever has failed before has not ended for that.
+            return Found((condition,))
+        return memory.model_copy(update={"cursor": read.cursor, "troubles": after(memory.troubles, read.runs)})
+
+    def _found(self, database: DatabaseSettings, memory: Remembered, end: float, ui_url: str | None) -> Found:
+        try:
+            measured, silent = _measuring.answer(self._key(database), end - monotonic())
+        except (BackupError, OSError) as error:
+            why = " ".join(str(error).split())
+            self._unable.append(f"{database.name} cannot be measured: {why}")
+            return not_measured(database.name, why, memory.troubles, self._now, ui_url=ui_url)
+        if measured is not None:
+            figures, facts = measured
+            return conditions_of(figures, memory.troubles, facts, self._now, ui_url=ui_url)
+        why = ""
+        if silent >= SILENT_SECONDS:
+            why = f"the stores of {database.name} have not answered for {silent / 60:.0f} minutes"
+            self._unable.append(why)
+        return not_measured(database.name, why, memory.troubles, self._now, ui_url=ui_url)
+
+    def _deliver(self, subjects: Sequence[_Subject]) -> _Delivery:
+        """Send what is due, and note in the subjects what arrived."""
+        waiting = {
+            channel: [(one, alerts) for one in subjects if (alerts := due(one.alerts, channel.name))]
+            for channel in self._channels
+        }
+        letters = {
+            channel: [letter_of(alerts, self._settings, self._now) for _, alerts in some]
+            for channel, some in waiting.items()
+        }
+        delivery = _Delivery()
+        for channel, outcomes in send(letters, self._settings, seconds=SEND_SECONDS).items():
+            for (subject, alerts), failure in zip(waiting[channel], outcomes, strict=True):
+                if failure:
+                    delivery.failed[channel.name] = failure
+                else:
+                    delivery.reached.add(channel.name)
+                    subject.alerts = delivered(subject.alerts, channel.name, alerts)
+        self._unheard += [f"the channel {name} failed: {why}" for name, why in delivery.failed.items()]
+        return delivery
+
+    def _save(self, subjects: Sequence[_Subject], *, first: bool = False) -> None:
+        names = [channel.name for channel in self._channels]
+        for one in subjects:
+            alerts = one.alerts if first else remembered(one.alerts, names, self._now)
+            try:
+                remember(self._settings, one.name, one.memory.model_copy(update={"alerts": alerts}))
+            except OSError as error:
+                text = f"what was told cannot be written: {error}; it is told again when this process ends"
+                if text not in self._unable:
+                    self._unable.append(text)
+
+    def _ping(self, subjects: Sequence[_Subject], delivery: _Delivery) -> tuple[bool, str | None]:
+        """Send the heartbeat unless nobody would hear of a problem otherwise; None: not tried."""
+        url = self._settings.watch.heartbeat
+        if url is None or self._unable or self._nobody_hears(subjects, delivery):
+            return False, None
+        failure = ping(url.get_secret_value())
+        if failure:
+            self._unheard.append(f"the heartbeat failed: {failure}")
+        return not failure, failure
+
+    def _nobody_hears(self, subjects: Sequence[_Subject], delivery: _Delivery) -> bool:
+        if not self._channels:
+            return any(condition.severity == "error" for one in subjects for condition in one.found.conditions)
+        # One channel that has heard everything is enough: the others are reported there.
+        names = [channel.name for channel in self._channels]
+        return all(any(due(one.alerts, name) for one in subjects) or name in delivery.failed for name in names)
+
+    def _look_at_itself(self, delivery: _Delivery, heartbeat: str | None) -> _Subject:
+        memory = self._recall(THE_WATCH)
+        found = [
+            Condition(
+                THE_WATCH, "channel_failed", name, "error",
+                title=f"the channel {name} does not take alerts",
+                cause=why,
+                remedy="`backup-assets alert-test` tries it; correct its address in watch.channels (ALERT_URLS)",
+            )
+            for name, why in delivery.failed.items()
+        ]  # fmt: skip
+        if heartbeat:
+            found.append(
+                Condition(
+                    THE_WATCH,
+                    "heartbeat_failed",
+                    "",
+                    "error",
+                    title="the heartbeat is not taken",
+                    cause=heartbeat,
+                    remedy="correct its address in watch.heartbeat (HEARTBEAT_URL), or see to the service",
+                )
+            )
+        tried = delivery.reached | set(delivery.failed)
+        undecided = [
+            key_of(THE_WATCH, "channel_failed", one.name) for one in self._channels if one.name not in tried
+        ]  # fmt: skip
+        if heartbeat is None and self._settings.watch.heartbeat is not None:
+            undecided.append(key_of(THE_WATCH, "heartbeat_failed"))
+        outcome = Found(tuple(found), tuple(undecided))
+        return _Subject(THE_WATCH, memory, decide(memory.alerts, outcome, self._now, self._reminder), outcome)

@@ -1,0 +1,104 @@
+"""Which runs and checks have failed and have not been put right since?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+TroubleKind = Literal["run_failed", "check_failed"]
+#: What nobody has run again by then is told no longer.
+FORGOTTEN_AFTER = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class CheckSeen:
+    """How one check of a run ended; ``subject`` is the asset with the check: ``erp4/db_dump restored``."""
+
+    subject: str
+    partition: str
+    passed: bool
+    is_warning: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that succeeded or failed: of what (``subject``: a job, or the assets), for which slot, and its checks.
+
+    ``cause`` and ``remedy`` are those of the first step that failed.
+    """
+
+    run_id: str
+    subject: str
+    partition: str
+    succeeded: bool
+    ended_at: datetime
+    cause: str = ""
+    remedy: str = ""
+    checks: Sequence[CheckSeen] = ()
+
+
+class Trouble(BaseModel):
+    """A failed run or check that no later one has put right: ``at`` it failed first, and ``last_at`` the last time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: TroubleKind
+    subject: str
+    partition: str
+    run_id: str
+    at: AwareDatetime
+    last_at: AwareDatetime
+    severity: Literal["warn", "error"]
+    cause: str
+    remedy: str
+
+    def is_forgotten(self, now: datetime) -> bool:
+        """Return whether it is too long ago to be told any more."""
+        return now - self.last_at >= FORGOTTEN_AFTER
+
+
+def after(troubles: Iterable[Trouble], finished: Iterable[FinishedRun]) -> tuple[Trouble, ...]:
+    """Return what is in trouble after some more runs, given in the order in which they ended.
+
+    A failure ends with the next success of the same job or check, for the same slot or for a later one: a slot that is
+    past cannot always be filled, and that is told elsewhere.
+    """
+    open_: dict[tuple[str, str, str], Trouble] = {(one.kind, one.subject, one.partition): one for one in troubles}
+    for run in finished:
+        _judge(open_, "run_failed", run.subject, run.partition, run, passed=run.succeeded)
+        for check in run.checks:
+            _judge(open_, "check_failed", check.subject, check.partition, run, passed=check.passed, check=check)
+    return tuple(open_.values())
+
+
+def _judge(
+    open_: dict[tuple[str, str, str], Trouble],
+    kind: TroubleKind,
+    subject: str,
+    partition: str,
+    run: FinishedRun,
+    *,
+    passed: bool,
+    check: CheckSeen | None = None,
+) -> None:
+    if passed:
+        for key in [key for key in open_ if key[:2] == (kind, subject) and key[2] <= partition]:
+            del open_[key]
+        return
+    earlier = open_.get((kind, subject, partition))
+    open_[kind, subject, partition] = Trouble(
+        kind=kind,
+        subject=subject,
+        partition=partition,
+        run_id=run.run_id,
+        at=earlier.at if earlier else run.ended_at,
+        last_at=run.ended_at,
+        severity="warn" if check and check.is_warning else "error",
+        cause=check.text if check else run.cause,
+        remedy="" if check else run.remedy,
+    )

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from backup_assets.queueing import job_tags, priority, time_limit_hours
+from backup_assets.settings import DatabaseSettings, DumpSettings, VerificationSettings
+
+ORDINARY = DatabaseSettings(name="erp4", database="erp4")
+IMPORTANT = ORDINARY.model_copy(update={"tier": "important"})
+
+
+def test_runs_wait_in_the_order_of_who_waits_for_them() -> None:
+    order = [
+        priority("restore", ORDINARY, by_hand=True),
+        priority("release", IMPORTANT, by_hand=True),
+        priority("release", ORDINARY, by_hand=True),
+        priority("backup", ORDINARY, by_hand=True),
+        priority("retention", ORDINARY, by_hand=True),
+        priority("backup", IMPORTANT, by_hand=False),
+        priority("backup", ORDINARY, by_hand=False),
+        priority("drill", IMPORTANT, by_hand=False),
+        priority("verification", IMPORTANT, by_hand=False),
+    ]
+    assert all(first > second for first, second in pairwise(order)), order
+
+
+def test_a_run_may_take_as_long_as_what_it_does() -> None:
+    slow = ORDINARY.model_copy(
+        update={
+            "dump": DumpSettings(timeout_hours=2),
+            "verification": VerificationSettings(timeout_hours=3, nightly_limit=4),
+        }
+    )
+    assert job_tags("backup", slow)["dagster/max_runtime"] == str(5 * 3600)
+    assert time_limit_hours("verification", slow) == 12
+    assert time_limit_hours("restore", slow) > 24

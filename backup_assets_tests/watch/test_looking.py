@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from backup_assets.settings import StoreSettings
+from backup_assets.watch.looking import look_at_stores
+from backup_assets_tests.watch.stores_at_work import (
+    HOUR,
+    NOW,
+    a_folder,
+    damage_manifest,
+    measured,
+    proven,
+    settings_of,
+    taken,
+)
+
+
+def test_a_store_that_fails_hides_no_other(tmp_path: Path):
+    dead = StoreSettings(name="remote", kind="ssh", host="127.0.0.1", port=1, remote_dir="/srv/backups")
+    settings = settings_of(tmp_path, dead, a_folder(tmp_path, "gone"), a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - HOUR, stores=("local", "usb"))
+    (tmp_path / "gone").rmdir()
+    local, remote, gone, usb = measured(settings).stores
+    assert "127.0.0.1" in remote.error
+    assert "does not exist" in gone.error
+    assert "\n" not in remote.error + gone.error
+    assert [store.newest and store.newest.id for store in (local, remote, gone, usb)] == [one.id, None, None, one.id]
+
+
+def test_a_store_that_hangs_is_given_up_and_not_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - HOUR, stores=("local", "usb"))
+    scandir, entered, go_on = os.scandir, threading.Event(), threading.Event()
+
+    def hanging(directory: str):  # as a mount whose server is gone
+        if str(directory).startswith(str(tmp_path / "usb")):
+            entered.set()
+            go_on.wait(60)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", hanging)
+    begun = time.monotonic()
+    local, usb = look_at_stores(settings.databases[0], settings, NOW, seconds=2.0)
+    assert entered.is_set()
+    assert usb.error == "no answer within 2 s"
+    assert [held.id for held in local.sets] == [one.id]
+    waiting = threading.active_count()
+    local, usb = look_at_stores(settings.databases[0], settings, NOW, seconds=30.0)
+    assert [held.id for held in local.sets] == [one.id]
+    assert usb.error == "no answer within 30 s"
+    assert time.monotonic() - begun < 25
+    assert threading.active_count() == waiting
+    thread = next(thread for thread in threading.enumerate() if thread.name == "look at usb")
+    go_on.set()
+    thread.join(30)
+    _, usb = look_at_stores(settings.databases[0], settings, NOW)
+    assert (usb.error, [held.id for held in usb.sets]) == ("", [one.id])
+
+
+def test_what_is_damaged_or_incomplete_is_counted_and_hides_nothing(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    good, cut, bad = (taken(settings, NOW - hours * HOUR) for hours in (3, 2, 1))
+    (tmp_path / "local" / "erp4" / "prod" / cut.artifacts[0].name).write_bytes(b"x")
+    damage_manifest(settings, bad)
+    (local,) = measured(settings).stores
+    assert (local.sets, local.incomplete, local.damaged) == (1, 1, 1)
+    assert local.newest is not None
+    assert local.newest.id == good.id
+    assert local.bytes == good.size_bytes + cut.size_bytes
+
+
+def test_weekly_sets_of_some_tables_count_for_nothing(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    taken(settings, NOW - HOUR, kind="important_tables")
+    (local,) = measured(settings).stores
+    assert (local.sets, local.newest) == (0, None)
+    assert local.late == "there is no complete set in local"
+
+
+def test_a_copy_that_failed_its_own_verification_is_bad_there_and_good_here(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - HOUR, stores=("local", "usb"))
+    proven(settings, one, at=NOW)
+    proven(settings, one, at=NOW, store="usb", passed=False)
+    local, usb = measured(settings).stores
+    assert local.proven is not None
+    assert local.proven.verified_level == "restored"
+    assert usb.newest is None
+
+
+def test_a_set_that_failed_here_is_not_trusted_where_it_was_never_verified(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - HOUR, stores=("local", "usb"))
+    proven(settings, one, at=NOW, passed=False)
+    assert [store.newest for store in measured(settings).stores] == [None, None]
+
+
+def test_region_and_account_are_those_that_the_settings_name(tmp_path: Path):
+    arn = "arn:aws:kms:ap-northeast-3:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    osaka = StoreSettings(
+        name="osaka", kind="s3", bucket="b", endpoint_url="http://127.0.0.1:1", sse_kms_key_id=arn, off_site=False
+    )
+    _, found = look_at_stores(settings_of(tmp_path, osaka).databases[0], settings_of(tmp_path, osaka), NOW)
+    assert found.error
+    assert found.off_site is False

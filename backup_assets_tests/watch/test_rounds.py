@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.settings import ObjectivesSettings, Settings, StoreSettings, WatchSettings
+from backup_assets.watch.memory import Cursor, memory_path, one_at_a_time
+from backup_assets.watch.rounds import Round, make_round
+from backup_assets.watch.runs import RunsRead
+from backup_assets.watch.troubles import FinishedRun
+from backup_assets_tests.watch.listening import Webhook, a_webhook
+from backup_assets_tests.watch.stores_at_work import NOW, a_folder, drilled, proven, settings_of, taken
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def a_hook() -> Iterator[Webhook]:
+    with a_webhook() as hook:
+        yield hook
+
+
+@pytest.fixture
+def another_hook() -> Iterator[Webhook]:
+    with a_webhook() as hook:
+        yield hook
+
+
+def watched(settings: Settings, *hooks: Webhook, heartbeat: Webhook | None = None) -> Settings:
+    watch = {"channels": [f"json://{hook.address}" for hook in hooks], "ui_url": "https://dagster.example/"}
+    if heartbeat is not None:
+        watch["heartbeat"] = f"http://{heartbeat.address}/beat"
+    return settings.model_copy(update={"watch": WatchSettings.model_validate(watch)})
+
+
+def in_order(tmp_path: Path, **fields: object) -> Settings:
+    """Return settings about whose backups nothing is to be told at NOW."""
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"), **fields)
+    manifest = taken(settings, NOW - 10 * HOUR, stores=("local", "usb"))
+    proven(settings, manifest, at=NOW - 9 * HOUR)
+    drilled(settings, manifest, at=NOW - 9 * HOUR)
+    return settings
+
+
+def look(settings: Settings, at: datetime = NOW, *runs: FinishedRun) -> Round:
+    def read(_database: str, _cursor: Cursor, now: datetime) -> RunsRead:
+        return RunsRead(runs, Cursor(updated_at=now))
+
+    return make_round(settings, at, read, seconds=60)
+
+
+def a_failed_run(at: datetime = NOW) -> FinishedRun:
+    return FinishedRun("1a2b", "erp4_backup_job", "2026-11-22", False, at, "pg_dump failed: no route", "see the server")
+
+
+def move_away(store: StoreSettings) -> Path:
+    assert store.directory is not None
+    return store.directory.rename(store.directory.with_name("away"))
+
+
+def test_nothing_is_told_while_nothing_is_wrong(tmp_path: Path, a_hook: Webhook, another_hook: Webhook) -> None:
+    done = look(watched(in_order(tmp_path), a_hook, heartbeat=another_hook))
+
+    assert done.conditions == done.problems == ()
+    assert (a_hook.posted, another_hook.requested) == ([], ["/beat"])
+
+
+def test_an_alert_says_what_why_what_is_safe_and_what_to_do(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+
+    look(settings, NOW, a_failed_run())
+
+    (posted,) = a_hook.posted
+    assert posted["title"] == "[erp4 prod] the run of erp4_backup_job failed for the slot 2026-11-22"
+    lines = posted["message"].splitlines()
+    assert lines[0].startswith("PROBLEM: the run of erp4_backup_job failed")
+    assert "database erp4, slot 2026-11-22" in lines[1]
+    assert lines[2] == "Because: pg_dump failed: no route"
+    assert lines[3].startswith("Safe: 2026-11-22-")
+    assert "10 h old, in local and usb) is proven by a restore" in lines[3]
+    assert lines[4:] == ["To do: see the server", "See: https://dagster.example/runs/1a2b"]
+
+
+def test_an_alert_comes_once_then_its_reminder_then_its_end(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    look(settings, NOW, a_failed_run())
+    look(settings, NOW + 5 * MINUTE)
+    look(settings, NOW + 10 * MINUTE, FinishedRun("2", "erp4_backup_job", "2026-11-22", True, NOW + 9 * MINUTE))
+    look(settings, NOW + 15 * MINUTE)
+
+    assert a_hook.titles() == [
+        "[erp4 prod] the run of erp4_backup_job failed for the slot 2026-11-22",
+        "[erp4 prod] over: the run of erp4_backup_job failed for the slot 2026-11-22",
+    ]
+    assert "(10 min)" in a_hook.posted[1]["message"]
+
+
+def test_what_a_store_that_is_gone_means_is_told_and_nothing_is_over_for_that(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    later = NOW + 30 * HOUR
+    late = look(settings, later)
+    assert "erp4:copy_late:usb" in {one.key for one in late.conditions}
+    away = move_away(settings.stores[0])
+    a_hook.posted.clear()
+
+    look(settings, later + 5 * MINUTE)
+    assert "the store usb did not answer" in a_hook.text()
+    assert "over: the copy in usb is late" not in a_hook.text()
+
+    away.rename(away.with_name("usb"))
+    a_hook.posted.clear()
+    back = look(settings, later + 10 * MINUTE)
+    assert "over: the store usb did not answer" in a_hook.text()
+    assert "erp4:copy_late:usb" in {one.key for one in back.conditions}
+    assert "copy in usb" not in a_hook.text()
+
+
+def test_a_missed_backup_is_warned_of_then_told(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path, objectives=ObjectivesSettings(rpo_hours=30)), a_hook)
+
+    # The next backup is due 14 hours from NOW.
+    for hours in range(13, 24):
+        look(settings, NOW + hours * HOUR)
+
+    told = [line for line in a_hook.text().splitlines() if "recovery point objective" in line and ": " in line[:10]]
+    assert told == [
+        "WARNING: the newest backup is about to miss the recovery point objective",
+        "PROBLEM: now worse: the newest backup is older than the recovery point objective",
+    ]
+
+
+def test_a_channel_that_fails_is_told_on_the_others_and_hears_everything_later(
+    tmp_path: Path, a_hook: Webhook, another_hook: Webhook
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook, another_hook)
+    another_hook.status = 500
+
+    done = look(settings, NOW, a_failed_run())
+
+    assert [problem for problem in done.problems if "2-json failed" in problem]
+    assert len(a_hook.posted) == 2
+    assert "[watch prod] the channel 2-json does not take alerts" in a_hook.titles()
+    assert "500" in a_hook.text()
+    another_hook.status = 200
+    again = look(settings, NOW + 5 * MINUTE)
+    assert again.problems == ()
+    assert [title for title in another_hook.titles() if "erp4_backup_job failed" in title]
+    assert a_hook.titles()[2:] == ["[watch prod] over: the channel 2-json does not take alerts"]
+    look(settings, NOW + 10 * MINUTE)
+    assert (len(a_hook.posted), len(another_hook.posted)) == (3, 1)
+
+
+def test_the_heartbeat_stops_when_nobody_hears_an_alert(tmp_path: Path, a_hook: Webhook, another_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook, heartbeat=another_hook)
+
+    assert look(settings, NOW, a_failed_run()).pinged
+    a_hook.status = 500
+    assert not look(settings, NOW + 25 * HOUR).pinged
+    assert another_hook.requested == ["/beat"]
+
+
+def test_without_a_channel_the_heartbeat_stops_at_an_error(tmp_path: Path, another_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), heartbeat=another_hook)
+
+    assert look(settings).pinged
+    assert not look(settings, NOW + MINUTE, a_failed_run()).pinged
+
+
+def test_a_heartbeat_that_is_not_taken_is_told_and_its_address_is_not(
+    tmp_path: Path, a_hook: Webhook, another_hook: Webhook
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook, heartbeat=another_hook)
+    another_hook.status = 404
+
+    done = look(settings)
+
+    assert done.problems == ("the heartbeat failed: it answered 404",)
+    assert a_hook.titles() == ["[watch prod] the heartbeat is not taken"]
+    assert another_hook.address not in a_hook.text()
+
+
+def test_runs_that_cannot_be_read_are_told_and_end_nothing(
+    tmp_path: Path, a_hook: Webhook, another_hook: Webhook
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook, heartbeat=another_hook)
+    look(settings, NOW, a_failed_run())
+    beats = len(another_hook.requested)
+
+    def unreadable(_database: str, _cursor: Cursor, _now: datetime) -> RunsRead:
+        raise EnvironmentFault("the runs of Dagster cannot be read", why="disk", remedy="see to it")
+
+    done = make_round(settings, NOW + 5 * MINUTE, unreadable, seconds=60)
+
+    assert {one.kind for one in done.conditions} == {"run_failed", "runs_unread"}
+    assert a_hook.titles()[1:] == ["[erp4 prod] the runs of Dagster cannot be read"]
+    assert len(another_hook.requested) == beats
+
+
+def test_a_lost_memory_repeats_an_alert_once(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    move_away(settings.stores[0])
+    look(settings)
+    first = len(a_hook.posted)
+    memory_path(settings, "erp4").unlink()
+
+    look(settings, NOW + 5 * MINUTE)
+    look(settings, NOW + 10 * MINUTE)
+
+    assert (first, len(a_hook.posted)) == (1, 2)
+
+
+def test_a_damaged_memory_is_told_kept_aside_and_begun_anew(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    look(settings)
+    path = memory_path(settings, "erp4")
+    path.write_text('{"format": "backup_assets/watch", "alerts": 7')
+
+    done = look(settings, NOW + 5 * MINUTE)
+
+    assert "was damaged" in done.problems[0]
+    assert json.loads(path.read_text())["alerts"] == []
+    assert [other.name.startswith("prod.erp4.json.damaged-") for other in path.parent.glob("*.damaged-*")] == [True]
+    assert look(settings, NOW + 10 * MINUTE).problems == ()
+
+
+def test_the_memory_is_private(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    look(settings)
+
+    path = memory_path(settings, "erp4")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert a_hook.address not in path.read_text()
+
+
+def test_a_memory_that_cannot_be_written_does_not_stop_or_repeat_an_alert(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    look(settings)
+    path = memory_path(settings, "erp4")
+    path.unlink()
+    path.mkdir()  # where root writes, permissions stop nobody
+
+    done = look(settings, NOW + MINUTE, a_failed_run())
+    look(settings, NOW + 2 * MINUTE)
+
+    assert [problem for problem in done.problems if "cannot be" in problem]
+    assert len(a_hook.posted) == 1
+
+
+def test_two_looks_at_once_are_refused(tmp_path: Path) -> None:
+    settings = watched(in_order(tmp_path))
+
+    with one_at_a_time(settings), pytest.raises(Refused, match="another look"):
+        look(settings)

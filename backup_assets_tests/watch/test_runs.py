@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from backup_assets.errors import EnvironmentFault
+from backup_assets.faults import as_failure
+from backup_assets.watch.memory import Cursor
+from backup_assets.watch.runs import FIRST_LOOK, RunsRead, databases_of, ended_runs
+from backup_assets_tests.watch.stores_at_work import NOW
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset=1)
+DATABASES = ("erp", "erp_test")
+
+
+@pytest.fixture
+def an_instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def a_job(name: str = "erp", *, fails: str = "", passes: bool = True) -> dg.JobDefinition:
+    spec = dg.AssetCheckSpec("restored", asset=dg.AssetKey([name, "db_dump"]), partitions_def=DAYS)
+
+    @dg.asset(key=[name, "db_dump"], partitions_def=DAYS, check_specs=[spec])
+    def db_dump() -> dg.MaterializeResult:
+        with as_failure():
+            if fails:
+                raise EnvironmentFault("pg_dump failed", why=fails, remedy="start the server")
+        text = "two rows differ" if not passes else "equal"
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=passes, description=text)])
+
+    job = dg.define_asset_job(f"{name}_backup_job", selection=[db_dump])
+    return dg.Definitions(assets=[db_dump], jobs=[job]).resolve_job_def(f"{name}_backup_job")
+
+
+def run(job: dg.JobDefinition, instance: dg.DagsterInstance, day: str = "2026-11-22") -> str:
+    return job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False).run_id
+
+
+def read(instance: dg.DagsterInstance, cursor: Cursor | None = None, database: str = "erp") -> RunsRead:
+    return ended_runs(instance, database, DATABASES, cursor or Cursor(), datetime.now(UTC))
+
+
+def test_a_run_that_failed_brings_cause_and_remedy(an_instance: dg.DagsterInstance) -> None:
+    run_id = run(a_job(fails="no route to host"), an_instance)
+
+    (found,) = read(an_instance).runs
+
+    assert (found.run_id, found.subject, found.partition) == (run_id, "erp_backup_job", "2026-11-22")
+    assert (found.succeeded, found.cause) == (False, "pg_dump failed: no route to host")
+    assert found.remedy == "start the server"
+
+
+def test_a_check_that_failed_in_a_green_run_is_read(an_instance: dg.DagsterInstance) -> None:
+    run(a_job(passes=False), an_instance)
+
+    (found,) = read(an_instance).runs
+
+    assert found.succeeded
+    (check,) = found.checks
+    assert (check.subject, check.partition, check.passed, check.text) == (
+        "erp/db_dump restored",
+        "2026-11-22",
+        False,
+        "two rows differ",
+    )
+
+
+def test_each_run_is_read_once_by_its_own_database(an_instance: dg.DagsterInstance) -> None:
+    run(a_job("erp"), an_instance)
+    run(a_job("erp_test"), an_instance)
+
+    first = read(an_instance)
+    assert [one.subject for one in first.runs] == ["erp_backup_job"]
+    assert [one.subject for one in read(an_instance, database="erp_test").runs] == ["erp_test_backup_job"]
+    assert read(an_instance, first.cursor).runs == ()
+    late = run(a_job("erp"), an_instance, "2026-11-21")
+    assert [one.run_id for one in read(an_instance, first.cursor).runs] == [late]
+
+
+def test_a_tag_that_is_added_later_does_not_bring_a_run_back(an_instance: dg.DagsterInstance) -> None:
+    run_id = run(a_job(fails="x"), an_instance)
+    first = read(an_instance)
+
+    an_instance.add_run_tags(run_id, {"note": "seen"})
+
+    assert read(an_instance, first.cursor).runs == ()
+
+
+def test_after_a_long_time_no_run_is_missed_and_each_look_reads_some(
+    an_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_assets.watch.runs.MOST_RUNS", 2)
+    cursor = read(an_instance).cursor
+    made = [run(a_job(), an_instance, f"2026-11-{day}") for day in range(15, 20)]
+
+    found: list[str] = []
+    for _ in range(10):
+        one = read(an_instance, cursor)
+        assert len(one.runs) <= 2
+        found += [each.run_id for each in one.runs]
+        cursor = one.cursor
+        if not one.more:
+            break
+    assert found == made
+
+
+def test_the_first_look_goes_back_a_day(an_instance: dg.DagsterInstance) -> None:
+    run(a_job(), an_instance)
+    tomorrow = datetime.now(UTC) + FIRST_LOOK + timedelta(hours=1)
+
+    assert ended_runs(an_instance, "erp", DATABASES, Cursor(), tomorrow).runs == ()
+
+
+def test_a_job_belongs_to_the_database_it_is_named_after() -> None:
+    def of(job_name: str) -> frozenset[str]:
+        return databases_of(dg.DagsterRun(job_name=job_name), DATABASES)
+
+    assert of("erp_restore_job") == {"erp"}
+    assert of("erp_test_restore_job") == {"erp_test"}
+    assert of("somebody_elses_job") == frozenset()
+
+
+def test_a_storage_that_cannot_be_read_is_one_clear_error() -> None:
+    with dg.instance_for_test() as instance:
+        from pathlib import Path
+
+        run(a_job(), instance)
+        (Path(instance.root_directory) / "history" / "runs.db").write_bytes(b"no database")
+        with pytest.raises(EnvironmentFault, match="runs of Dagster cannot be read"):
+            ended_runs(instance, "erp", DATABASES, Cursor(), NOW)
