@@ -34,3 +34,19 @@ def as_failure() -> Iterator[None]:
         yield
     except BackupError as error:
         raise failure_of(error) from None
+
+
+def failure_or_retry(
+    context: dg.AssetExecutionContext, error: BackupError, retries: dg.RetryPolicy
+) -> dg.Failure | dg.RetryRequested:
+    """Return what to raise for an error: another attempt as ``retries`` says for a transient fault, else its Failure.
+
+    A step must not have ``retries`` as its own policy: Dagster would apply it to an interrupt too, so that a run which
+    somebody ends begins again.
+    """
+    attempts = context.op_execution_context.retry_number
+    if not error.retriable or attempts >= retries.max_retries:
+        return failure_of(error)
+    wait = float(retries.calculate_delay(attempts + 1))
+    context.log.warning(f"{error}\n  this is tried again in {wait:.0f} s")
+    return dg.RetryRequested(max_retries=retries.max_retries, seconds_to_wait=wait)

@@ -20,7 +20,7 @@ from backup_assets.capture.capture import (
     place_of,
 )
 from backup_assets.errors import BackupError
-from backup_assets.faults import as_failure, failure_of
+from backup_assets.faults import as_failure, failure_of, failure_or_retry
 from backup_assets.progress import progress_for
 from backup_assets.sets.holds import hold_from
 from backup_assets.sets.manifest import Artifact, Manifest
@@ -284,14 +284,10 @@ def _capture(
 
 
 def _failure_or_retry(context: dg.AssetExecutionContext, error: BackupError) -> dg.Failure | dg.RetryRequested:
-    attempts = context.op_execution_context.retry_number
     # On the command line somebody sits there, and sees at once what is wrong.
-    by_command = context.run.tags.get(STARTED_BY) == COMMAND_LINE
-    if by_command or not error.retriable or attempts >= RETRIES.max_retries:
+    if context.run.tags.get(STARTED_BY) == COMMAND_LINE:
         return failure_of(error)
-    wait = float(RETRIES.calculate_delay(attempts + 1))
-    context.log.warning(f"{error}\n  this is tried again in {wait:.0f} s")
-    return dg.RetryRequested(max_retries=RETRIES.max_retries, seconds_to_wait=wait)
+    return failure_or_retry(context, error, RETRIES)
 
 
 def _check_result(database: DatabaseSettings, kind: str, outcome: CheckOutcome) -> dg.AssetCheckResult:

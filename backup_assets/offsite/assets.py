@@ -9,7 +9,7 @@ import dagster as dg
 
 from backup_assets.capture.assets import OWNERS
 from backup_assets.errors import BackupError, CheckFailed
-from backup_assets.faults import as_failure, failure_of
+from backup_assets.faults import failure_of, failure_or_retry
 from backup_assets.local import place_of
 from backup_assets.named_stores import address_of, configured_store, description_of, store_named
 from backup_assets.offsite.copies import Copied, Kind, copy_slot
@@ -90,10 +90,9 @@ def _build_copy(
         check_specs=[check],
         partitions_def=slots.definition,
         pool=f"store_{store.name}",
-        retry_policy=CROSS_COPY_RETRIES if store.copied_from else RETRIES,
     )
     def copies(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        with as_failure():
+        try:
             target = store_named(settings, store.name, writing=True)
             if store.copied_from:
                 # boto3 costs a third of a second: only who works with a bucket pays it.
@@ -102,6 +101,9 @@ def _build_copy(
                 done = cross_copy_slot(database, settings, store, context.partition_key, kind, log=context.log.info)
             else:
                 done = copy_slot(database, settings, target, context.partition_key, kind, log=context.log.info)
+        except BackupError as error:
+            retries = CROSS_COPY_RETRIES if store.copied_from else RETRIES
+            raise failure_or_retry(context, error, retries) from None
         failed = [one for one in done if one.error is not None]
         result = dg.AssetCheckResult(
             passed=not failed,

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import OWNERS, pool_of
+from backup_assets.capture.assets import OWNERS
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.named_stores import LOCAL, configured_store
 from backup_assets.offsite.assets import copy_asset_name
-from backup_assets.queueing import job_tags, scheduled_tags
+from backup_assets.queueing import UPKEEP_POOL, job_tags, scheduled_tags
 from backup_assets.restore.drill import run_drill
 from backup_assets.restore.drill_choice import drill_store
 from backup_assets.restore.drill_report import Drilled, report_of
@@ -76,7 +76,7 @@ def build_drill(database: DatabaseSettings, settings: Settings, slots: Slots) ->
         specs=[spec],
         check_specs=[check],
         partitions_def=months,
-        pool=f"scratch_{pool_of(database)}",
+        pool=UPKEEP_POOL,
     )
     def restore_drill(
         context: dg.AssetExecutionContext,

@@ -97,7 +97,7 @@ class _Round:
         self._save(subjects, first=True)
         delivery = self._deliver(subjects)
         self._save(subjects)
-        pinged, heartbeat = self._ping(subjects, delivery)
+        pinged, heartbeat = self._ping(subjects)
         watch = self._look_at_itself(delivery, heartbeat)
         itself = tuple(alert for alert in watch.alerts if alert.announced_at == self._now)
         self._deliver([watch])
@@ -201,22 +201,22 @@ class _Round:
                 if text not in self._unable:
                     self._unable.append(text)
 
-    def _ping(self, subjects: Sequence[_Subject], delivery: _Delivery) -> tuple[bool, str | None]:
+    def _ping(self, subjects: Sequence[_Subject]) -> tuple[bool, str | None]:
         """Send the heartbeat unless nobody would hear of a problem otherwise; None: not tried."""
         url = self._settings.watch.heartbeat
-        if url is None or self._unable or self._nobody_hears(subjects, delivery):
+        if url is None or self._unable or self._nobody_hears(subjects):
             return False, None
         failure = ping(url.get_secret_value())
         if failure:
             self._unheard.append(f"the heartbeat failed: {failure}")
         return not failure, failure
 
-    def _nobody_hears(self, subjects: Sequence[_Subject], delivery: _Delivery) -> bool:
+    def _nobody_hears(self, subjects: Sequence[_Subject]) -> bool:
         if not self._channels:
             return any(condition.severity == "error" for one in subjects for condition in one.found.conditions)
         # One channel that has heard everything is enough: the others are reported there.
         names = [channel.name for channel in self._channels]
-        return all(any(due(one.alerts, name) for one in subjects) or name in delivery.failed for name in names)
+        return all(any(due(one.alerts, name) for one in subjects) for name in names)
 
     def _look_at_itself(self, delivery: _Delivery, heartbeat: str | None) -> _Subject:
         memory = self._recall(THE_WATCH)

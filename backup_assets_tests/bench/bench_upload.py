@@ -15,7 +15,7 @@ from backup_assets_tests.bench.databases import seconds
 RAW = "boto3 upload_file"
 OURS = "store put"
 #: Of the file that is stored both ways.
-FILE_BYTES = 100_000_000
+FILE_BYTES = 500_000_000
 #: step, what it is compared with, and the goal for the ratio of the speeds, so that of the times is its inverse.
 RATIOS = ((RAW, OURS, "at least 0.8"),)
 

@@ -13,7 +13,7 @@ from backup_assets_tests.bench.chain import TIMEOUT, Site, chain_settings, disca
 from backup_assets_tests.bench.databases import Bench, own_peak_mb, settings_as_json
 from backup_assets_tests.ciphers.keys import random_file
 
-SIZES = (6_000_000, 60_000_000)
+SIZES = (60_000_000, 2_000_000_000)
 
 
 def peak_memory_mb(bench: Bench, site: Site, size: int) -> float:

@@ -12,18 +12,20 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from backup_assets.capture.assets import QUICK_CHECKS, capture_specs
+from backup_assets.capture.assets import QUICK_CHECKS, CaptureConfig, capture_specs
 from backup_assets.cli.arguments import parser
 from backup_assets.offsite.assets import ASSETS, CHECK, CROSS_COPY
 from backup_assets.offsite.encrypted_assets import CHECK as ENCRYPTED_CHECK
 from backup_assets.restore.drill_assets import ASSET as DRILL
+from backup_assets.restore.rotation_assets import IN_TIME as ROTATION_IN_TIME
+from backup_assets.retention.assets import CHECK as RETENTION_CHECK
 from backup_assets.settings import load_settings
 from backup_assets.settings_docs import settings_page
 from backup_assets.settings_env import VARIABLES
 from backup_assets.watch.checks import CHECKS as WATCH_CHECKS
 from backup_assets.watch.figures import ObjectiveName
-from backup_assets.watch.report_assets import ASSET as REPORT
 from backup_assets.watch.kinds import Kind
+from backup_assets.watch.report_assets import ASSET as REPORT
 from backup_assets.watch.sensors import NAME as WATCH_SENSOR
 from backup_assets_tests.docs.pages import DOCS, ROOT, anchors_of, blocks_of, links_of, pages, prose_of
 
@@ -189,6 +191,7 @@ def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
     known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, ENCRYPTED_CHECK, *ASSETS.values(), CROSS_COPY, DRILL, REPORT}
     known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page())) | {*WATCH_CHECKS, *get_args(ObjectiveName)}
     known |= {*get_args(Kind), WATCH_SENSOR}
+    known |= {RETENTION_CHECK, ROTATION_IN_TIME, *CaptureConfig.model_fields}
     for page in pages():
         if page.name != "settings.md":
             words = set(re.findall(r"(?<![\w./<{*-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w./>*])", quoted_in(page)))

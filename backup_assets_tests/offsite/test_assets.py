@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from dagster._daemon import get_default_daemon_logger
 from dagster._daemon.backfill import execute_backfill_iteration
 
 from backup_assets.definitions import build_definitions
+from backup_assets.offsite import assets
 from backup_assets.offsite.assets import copy_asset_keys
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
 from backup_assets_tests.cli.conftest import variables_of
@@ -201,6 +203,33 @@ def test_a_slot_without_a_set_fails_with_the_explanation(settings: Settings, an_
     assert not result.success
     assert f"the slot {yesterday} of erp4 has no set" in failures_of(result)["erp4_folder_copy"]
     assert not [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
+
+
+def test_a_store_that_is_away_is_tried_again_and_an_interrupt_is_not(
+    settings: Settings, an_instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "RETRIES", assets.RETRIES._replace(delay=0.01))  # the real policy but for its seconds
+    capture(settings)
+    (tmp_path / "hosts").touch()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        away = StoreSettings(
+            name="away", kind="ssh", host="127.0.0.1", port=free.getsockname()[1], remote_dir="/srv/backups",
+            known_hosts=tmp_path / "hosts",
+        )  # fmt: skip
+        key = dg.AssetKey(["erp4", "remote_copy"])
+        definitions = build_definitions(settings.model_copy(update={"stores": (away,)}), datetime.now(UTC))
+        alone = dg.define_asset_job("alone", selection=dg.AssetSelection.assets(key))
+        result = (
+            dg.Definitions.merge(definitions, dg.Definitions(jobs=[alone]))
+            .resolve_job_def("alone")
+            .execute_in_process(partition_key=f"{TODAY}", instance=an_instance, raise_on_error=False)
+        )
+
+    started = [event for event in result.all_events if event.is_step_start or event.is_step_restarted]
+    assert [event.step_key for event in started] == ["erp4_remote_copy"] * 3
+    # A policy of the step's own would apply to whoever ends the run, too.
+    assert definitions.resolve_asset_graph().get(key).assets_def.op.retry_policy is None
 
 
 def test_filling_past_slots_copies_exactly_what_is_missing_once(

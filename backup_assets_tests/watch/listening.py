@@ -43,9 +43,10 @@ def a_webhook() -> Iterator[Webhook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer()
+            # First: once it is answered, the sender goes on, and the test with it.
             if hook.status == 200 and not hook.hangs:
                 hook.posted.append(json.loads(body))
+            self._answer()
 
         def do_GET(self) -> None:
             hook.requested.append(self.path)
