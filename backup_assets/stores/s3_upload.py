@@ -150,7 +150,8 @@ class Upload:
                         done.append((part, stored[part.number]))
                         continue
                     waiting.append((part, pool.submit(self._send_part, part, upload_id)))
-                    while len(waiting) >= self.location.parallel_parts:
+                    # One more than are sent at a time: it is hashed meanwhile, and sent as soon as one is done.
+                    while len(waiting) > self.location.parallel_parts:
                         oldest, future = waiting.popleft()
                         done.append((oldest, future.result()))
                 done.extend((part, future.result()) for part, future in waiting)

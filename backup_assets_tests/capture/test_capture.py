@@ -211,7 +211,7 @@ def test_a_second_capture_of_the_same_database_is_refused(a_database: Source):
         first = InThread(lambda: a_database.captured(settings))
         wait_for(lambda: children_named("pg_dump"))
 
-        with pytest.raises(Refused, match="another capture"):
+        with pytest.raises(Refused, match="another run is at work"):
             a_database.captured(settings)
 
     captured = first.outcome()

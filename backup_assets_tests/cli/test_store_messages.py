@@ -107,7 +107,7 @@ def a_service_whose_tokens_have_expired() -> Iterator[str]:
 
         do_HEAD = do_GET  # noqa: N815 - as the base class looks for it
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: object, **__: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
