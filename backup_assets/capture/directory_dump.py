@@ -82,6 +82,8 @@ def _require_whole_frames(path: Path) -> None:
     pg_restore takes a file that was cut off for a shorter table and exits 0. What is inside the blocks it does read.
     """
     size = path.stat().st_size
+    if not size and path.name.startswith("blob_"):
+        return  # an empty large object: pg_dump has written nothing, not even a frame
     with path.open("rb") as handle:
         while (begin := handle.tell()) < size or not size:
             header = handle.read(_LONGEST_FRAME_HEADER_BYTES)

@@ -218,25 +218,33 @@ class S3Location:
 @lru_cache(maxsize=32)
 def client_of(location: S3Location) -> Any:
     """Return the client of a location, one for all threads; raises SettingsError for an unknown profile."""
-    keys = location.credentials
-    inner = get_session()
-    inner.register_component("data_loader", _descriptions())
     try:
-        session = boto3.Session(
-            botocore_session=inner,
-            profile_name=location.profile,
-            region_name=location.region,
-            aws_access_key_id=keys.access_key_id if keys else None,
-            aws_secret_access_key=keys.secret_access_key if keys else None,
-            aws_session_token=keys.session_token if keys else None,
-        )
+        client: BaseClient = _new_client(location)
     except ProfileNotFound as error:
         raise SettingsError(
             f"there is no AWS profile {location.profile}",
             why=str(error),
             remedy="correct AWS_PROFILE, or add the profile to the AWS configuration file",
         ) from error
-    client: BaseClient = session.client(
+    # Signing reads the body too: only what is read after it goes out, and counts against the bandwidth.
+    client.meta.events.register_first("request-created.s3", _not_sending)
+    client.meta.events.register_last("request-created.s3", _sending)
+    return client
+
+
+def _new_client(location: S3Location) -> Any:
+    keys = location.credentials
+    inner = get_session()
+    inner.register_component("data_loader", _descriptions())
+    session = boto3.Session(
+        botocore_session=inner,
+        profile_name=location.profile,
+        region_name=location.region,
+        aws_access_key_id=keys.access_key_id if keys else None,
+        aws_secret_access_key=keys.secret_access_key if keys else None,
+        aws_session_token=keys.session_token if keys else None,
+    )
+    return session.client(
         "s3",
         endpoint_url=location.endpoint_url,
         config=Config(
@@ -249,10 +257,6 @@ def client_of(location: S3Location) -> Any:
             response_checksum_validation=location.checksum_mode,
         ),
     )
-    # Signing reads the body too: only what is read after it goes out, and counts against the bandwidth.
-    client.meta.events.register_first("request-created.s3", _not_sending)
-    client.meta.events.register_last("request-created.s3", _sending)
-    return client
 
 
 @lru_cache(maxsize=1)

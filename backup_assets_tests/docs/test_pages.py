@@ -38,14 +38,17 @@ OTHER_VARIABLES = {
 }  # fmt: skip
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
-    "--build-arg", "--clean", "--create", "--dbname", "--env-file", "--globals-only", "--if-exists", "--kill", "--list",
-    "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--snapshot",
+    "--build-arg", "--clean", "--compress", "--compress-algo", "--create", "--dbname", "--env-file", "--globals-only",
+    "--if-exists", "--kill", "--list",
+    "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--rounds",
+    "--snapshot",
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
     "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set", "hashtextextended",
     "in_process",
     "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "restores_within_rto", "transaction_timeout",
+    "upload_file",
 }  # fmt: skip
 
 
