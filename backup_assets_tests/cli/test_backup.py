@@ -52,7 +52,7 @@ def test_without_proof_a_set_is_stored_and_counts_as_unproven(command: Command, 
 
 def test_the_log_of_dagster_is_shown_only_when_asked_for(command: Command, a_configured_database: Source) -> None:
     assert command("backup", "--no-verify").err == ""
-    assert "STEP_SUCCESS" in command("backup", "--no-verify", "--verbose").err
+    assert "RUN_SUCCESS" in command("backup", "--no-verify", "--verbose").err
 
 
 def test_a_row_whose_file_is_missing_makes_the_status_1_and_the_set_stays(

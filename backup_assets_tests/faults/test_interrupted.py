@@ -143,8 +143,9 @@ def test_an_upload_that_is_killed_at_any_byte_is_finished_by_the_next_run(
     assert states_in(settings, "tokyo") == ["complete"]
     # Parts that arrived are not sent again; only when all did, the last one shows how they are encrypted.
     assert link.sent - sent_before < max(DUMP_BYTES - stored_before, DUMP_BYTES - 10 * MIB) + 200_000
-    # What was begun without any part costs nothing, and the bucket's lifecycle removes it.
-    assert sum(uploads_in(objects, bucket_of(settings, "tokyo")).values()) == 0
+    # What was begun without any part costs nothing. A part that was still on its way when the client was killed may
+    # arrive after the end; the bucket's lifecycle removes both.
+    assert sum(uploads_in(objects, bucket_of(settings, "tokyo")).values()) in (0, DUMP_BYTES - 10 * MIB)
     require_back(settings, "tokyo", manifest, content, tmp_path / "fetched")
 
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from backup_assets.definitions import build_definitions
 from backup_assets.settings import ScheduleSettings, Settings
@@ -38,7 +37,7 @@ def test_kept_promises_pass_and_are_stored_for_the_current_slot(tmp_path: Path):
     assert {name: one.passed for name, one in found.items()} == {"rpo_met": True, "copies_3_2_1": True}
     assert [[record.status.value for record in records] for records in stored] == [["SUCCEEDED"], ["SUCCEEDED"]]
     assert {one.partition for one in found.values()} == {f"{TODAY:%Y-%m-%d}"}
-    assert found["rpo_met"].metadata["rpo_hours"].value == pytest.approx(1.0, abs=0.1)
+    assert 1 <= float(str(found["rpo_met"].metadata["rpo_hours"].value)) < 3  # TODAY is when the tests began
     assert found["copies_3_2_1"].metadata["three_copies_copies"].value == 3.0
 
 
