@@ -58,7 +58,8 @@ def test_a_message_that_is_followed_by_anything_is_damaged(a_message: Path, tmp_
     assert f"{a_message.stat().st_size} bytes follow the end" in refusal(doubled)
 
 
-@pytest.mark.parametrize("offset", [0, 1, 2, 12, 96, 97, 98, 99, 109, 495, 496, 497, 496 + 8193])
+# Not the length of the ECDH point (12, 13): one message in 256 still adds up when it is altered.
+@pytest.mark.parametrize("offset", [0, 1, 2, 96, 97, 98, 99, 109, 495, 496, 497, 496 + 8193])
 def test_a_flipped_bit_in_the_structure_is_damage(a_message: Path, tmp_path: Path, offset: int):
     refusal(flipped(a_message, tmp_path / "flipped", offset))
 

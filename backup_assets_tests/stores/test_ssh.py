@@ -297,10 +297,10 @@ def test_a_limited_transfer_takes_its_time(store: SshStore, tmp_path: Path, from
     if from_file:
         put_file(slow, source)
     else:
-        put(slow, KEY, noise(MIB))
-        slow.put(KEY + "2", source if from_file else noise(4 * MIB), sha256=sha256(noise(4 * MIB)), size=4 * MIB)
+        put(slow, KEY, noise(4 * MIB))
 
-    assert 0.6 < time.monotonic() - begun < 20
+    # The first of four pieces goes at once, and rsync counts by the second: 1.5 s at least, with room for its slack.
+    assert 0.9 < time.monotonic() - begun < 20
 
 
 def test_a_full_disk_there_is_said_and_nothing_is_stored(another_host: SshServer, tmp_path: Path) -> None:
