@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from backup_assets.errors import SettingsError
+from backup_assets.settings_aws import AwsSettings, RdsSettings
+from backup_assets.settings_model import LocalTime, Model, Name, OursAlone
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 QualifiedTable = Annotated[str, Field(min_length=1)]
 CONFIG_FILE_NAME = "backup.yaml"
 DEMO_HOME = Path("var/demo")
@@ -24,16 +25,6 @@ RPO_HOURS = {"ordinary": 24.0, "important": 6.0}
 RTO_HOURS = {"ordinary": 4.0, "important": 2.0}
 #: A proof takes long: one of yesterday is good enough however often backups are taken.
 LEAST_VERIFIED_WITHIN_HOURS = 48.0
-
-
-class Model(BaseModel):
-    """Base of every part: immutable, and unknown names are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class OursAlone:
-    """Marks a field that only our own code sets: a file or a variable cannot."""
 
 
 class ContainerSettings(Model):
@@ -74,9 +65,7 @@ class ScheduleSettings(Model):
     every: Literal["day", "12h", "8h", "6h", "4h", "3h", "2h", "1h"] = Field(
         default="day", description="How often a backup is due."
     )
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
-        default="02:00", description="Local time of the daily backup; only with `every: day`."
-    )
+    at: LocalTime = Field(default="02:00", description="Local time of the daily backup; only with `every: day`.")
     timezone: str = Field(default="Asia/Tokyo", description="IANA time zone of the schedule and the slots.")
     since: date | None = Field(
         default=None,
@@ -155,7 +144,7 @@ class VerificationSettings(Model):
     nightly_limit: int = Field(
         default=3, ge=0, le=10000, description="Most copies that are verified again in one night; 0: none ever."
     )
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+    at: LocalTime = Field(
         default="03:30", description="Local time at which older sets are verified again, in the zone of the schedule."
     )
 
@@ -185,7 +174,7 @@ class RetentionSettings(Model):
     apply: bool = Field(
         default=True, description="Whether the daily retention deletes what may go; `false`: it only shows the plan."
     )
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+    at: LocalTime = Field(
         default="06:30", description="Local time of the daily retention, in the zone of the schedule."
     )
 
@@ -247,9 +236,7 @@ class DrillSettings(Model):
         default=(), description="Program with its arguments that must end with status 0; same environment."
     )
     day_of_month: int = Field(default=1, ge=1, le=28, description="Day of the month that the drill is due.")
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
-        default="05:00", description="Local time of the drill, in the zone of the schedule."
-    )
+    at: LocalTime = Field(default="05:00", description="Local time of the drill, in the zone of the schedule.")
 
 
 class DatabaseSettings(Model):
@@ -282,6 +269,9 @@ class DatabaseSettings(Model):
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How many sets are kept.")
     objectives: ObjectivesSettings = Field(default=ObjectivesSettings(), description="What was promised.")
     drill: DrillSettings = Field(default=DrillSettings(), description="The monthly rehearsal of a restore.")
+    rds: RdsSettings | None = Field(
+        default=None, description="The RDS instance or Aurora cluster that runs it; left out: it is not on RDS."
+    )
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
         default=None, description="First part of the path in every store; left out: the name."
     )
@@ -455,7 +445,12 @@ class WatchSettings(Model):
     ui_url: str | None = Field(
         default=None, description="Address of the Dagster UI, such as `https://dagster.example`, for links in alerts."
     )
-    language: Literal["en", "ja"] = Field(default="en", description="Language of the monthly report.")
+    language: Literal["en", "ja"] = Field(
+        default="en", description="Language of the monthly report and, unless `alert_language` is set, of alerts."
+    )
+    alert_language: Literal["en", "ja"] | None = Field(
+        default=None, description="Language of alerts, where it is another one: `en` or `ja`."
+    )
 
 
 class Settings(Model):
@@ -476,6 +471,7 @@ class Settings(Model):
         default=EncryptionSettings(), description="To whom sets are encrypted before they leave this host."
     )
     watch: WatchSettings = Field(default=WatchSettings(), description="How the watch looks, and whom it tells.")
+    aws: AwsSettings = Field(default=AwsSettings(), description="AWS itself: RDS, AWS Backup and what is around them.")
     is_demo: Annotated[bool, OursAlone()] = Field(default=False, exclude=True)
 
     def database(self, name: str) -> DatabaseSettings:

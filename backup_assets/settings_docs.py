@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from backup_assets.settings import DatabaseSettings, Name, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
 from backup_assets.settings_env import VARIABLES
+from backup_assets.settings_model import Name
 from backup_assets.settings_tree import NAMED, file_fields, inner_type, is_model
 
 DOCS = Path(__file__).parent.parent / "docs"

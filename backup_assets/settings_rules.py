@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from backup_assets.settings_rules_aws import aws_contradictions
+
 Found = tuple[tuple[str | int, ...], str]
 #: The same as that of sets/retention_class.py, which says why; the settings import nothing of the sets.
 LONGEST_FULL_EVERY_DAYS = 30
@@ -28,6 +30,7 @@ def contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
     yield from _of_stores(tree, backup_dir)
     yield from _of_encryption(_part(tree, "encryption"))
     yield from _of_watch(_part(tree, "watch"))
+    yield from aws_contradictions(tree)
     prefixes: dict[str, str] = {}
     for database in tree.get("databases", ()):
         place = ("databases", str(database["name"]))

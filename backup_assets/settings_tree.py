@@ -13,7 +13,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from backup_assets.settings import DatabaseSettings, OursAlone, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings_model import OursAlone
 from backup_assets.settings_rules import contradictions
 
 Loc = tuple[str | int, ...]
@@ -30,6 +31,11 @@ PATTERN_MEANING = {
     r"^([01]\d|2[0-3]):[0-5]\d$": "a time of day such as 02:00",
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, `_` and `-`, beginning with a letter or digit",
+    r"^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$": "letters, digits and single hyphens, beginning with a letter",
+    r"^[a-z]{2}(-[a-z]+)+-\d+$": "a region such as ap-northeast-1",
+    r"^\d{12}$": "the twelve digits of an account",
+    r"^[A-Za-z0-9_-]{2,50}$": "2 to 50 letters, digits, `_` and `-`",
+    r"^[a-z][a-z0-9-]{0,30}$": "lower-case letters, digits and `-`, beginning with a letter, at most 31",
 }
 
 

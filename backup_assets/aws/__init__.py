@@ -1,1 +1,1 @@
-"""What does AWS have to be told, so that the roles of a backup stay apart?"""
+"""What does AWS have to be told, and what does it back up by itself?"""

@@ -1,0 +1,1 @@
+"""What does RDS itself back up, and is it proven?"""
