@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING
 
-from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.errors import EnvironmentFault, Refused, SettingsError
 from backup_assets.files import make_private_directory, write_durably
 
 if TYPE_CHECKING:
     import dagster as dg
 
 VARIABLE = "DAGSTER_HOME"
+KIND_VARIABLE = "BACKUP_INSTANCE"
 CONFIG_NAME = "dagster.yaml"
 DEFAULT_HOME = Path("var/dagster")
 #: What an installed package brings; equal to the file at the top of the repository.
 PACKAGED_CONFIG = Path(__file__).with_name(CONFIG_NAME)
+#: What is added to it for each kind of instance but the first, which is the default.
+ADDITIONS = Path(__file__).with_name("instances")
+KINDS = ("sqlite", "postgres", "docker", "ecs", "kubernetes")
+_MARK = "# Made by backup-assets for "
+_VARIABLES = re.compile(r"\{env: (\w+)\}|\$\{(\w+)\}")
 
 
 def dagster_home() -> Path:
     """Return the home of Dagster's instance: DAGSTER_HOME, else ``var/dagster`` below the current directory.
 
     One that does not exist is created with a ``dagster.yaml``; the default home's follows ``./dagster.yaml`` where
-    there is one. Raises Refused for a relative DAGSTER_HOME, EnvironmentFault when it cannot be created.
+    there is one. With BACKUP_INSTANCE the file is the one for that kind, written again when it is another one of ours.
+    Raises Refused for a relative DAGSTER_HOME and for a ``dagster.yaml`` of somebody else's in the way of
+    BACKUP_INSTANCE, SettingsError as :func:`instance_config` does, EnvironmentFault when nothing can be written.
     """
     given = os.environ.get(VARIABLE, "").strip()
     home = Path(given).expanduser() if given else Path.cwd() / DEFAULT_HOME
@@ -33,13 +45,19 @@ def dagster_home() -> Path:
             why="Dagster takes absolute paths only, since its processes run in other directories",
             remedy=f"set {VARIABLE}={Path.cwd() / given}, or leave it out for {DEFAULT_HOME}",
         )
+    kind = os.environ.get(KIND_VARIABLE, "").strip()
+    wanted = instance_config(kind, os.environ) if kind else None
     own = Path.cwd() / CONFIG_NAME
     source = own if own.is_file() else PACKAGED_CONFIG
     try:
         # An existing DAGSTER_HOME belongs to whoever set it, with or without a dagster.yaml of theirs.
-        if not given or not home.exists():
+        made = not given or not home.exists()
+        if made:
             make_private_directory(home)
-            _copy_config(source, home / CONFIG_NAME, replace=source is own and not given)
+        if wanted is not None:
+            _replace_ours(home / CONFIG_NAME, wanted, kind)
+        elif made:
+            _copy_config(source.read_bytes(), home / CONFIG_NAME, replace=source is own and not given)
         if not home.is_dir():
             raise NotADirectoryError(f"{home} is no directory")
     except OSError as error:
@@ -51,8 +69,48 @@ def dagster_home() -> Path:
     return home
 
 
-def _copy_config(source: Path, target: Path, *, replace: bool) -> None:
-    content = source.read_bytes()
+def instance_config(kind: str, environment: Mapping[str, str]) -> bytes:
+    """Return the instance settings of a kind, which the environment completes.
+
+    Raises SettingsError for an unknown kind, and naming every variable that the kind needs and that is not set.
+    """
+    if kind not in KINDS:
+        close = difflib.get_close_matches(kind, KINDS, n=1)
+        raise SettingsError(
+            f"{KIND_VARIABLE} is {kind}, which is no kind of instance",
+            why=f"there are {', '.join(KINDS)}",
+            remedy=f"set {KIND_VARIABLE}={close[0]}" if close else "choose one of them",
+        )
+    common = PACKAGED_CONFIG.read_text(encoding="utf-8")
+    if kind == KINDS[0]:
+        return common.encode()
+    more = (ADDITIONS / f"{kind}.yaml").read_text(encoding="utf-8")
+    needed = {name for pair in _VARIABLES.findall(more) for name in pair if name}
+    missing = sorted(name for name in needed if not environment.get(name))
+    if missing:
+        raise SettingsError(
+            f"{KIND_VARIABLE}={kind} needs {', '.join(missing)}, not set",
+            remedy=f"set {'it' if len(missing) == 1 else 'them'}: docs/deployment.md says what each is",
+        )
+    return f"{_MARK}{KIND_VARIABLE}={kind}.\n{common}\n{Template(more).safe_substitute(environment)}".encode()
+
+
+def _replace_ours(target: Path, content: bytes, kind: str) -> None:
+    found = target.read_bytes() if target.is_file() else None
+    if (
+        found is not None
+        and not found.startswith(_MARK.encode())
+        and found not in {content, PACKAGED_CONFIG.read_bytes()}
+    ):
+        raise Refused(
+            f"{target} is not one that {KIND_VARIABLE}={kind} may replace",
+            why="somebody wrote or changed it",
+            remedy=f"unset {KIND_VARIABLE} to use it as it is, or remove it",
+        )
+    _copy_config(content, target, replace=True)
+
+
+def _copy_config(content: bytes, target: Path, *, replace: bool) -> None:
     if target.exists() and (not replace or target.read_bytes() == content):
         return
     target.unlink(missing_ok=True)

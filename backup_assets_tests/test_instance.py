@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.errors import EnvironmentFault, Refused
-from backup_assets.instance import PACKAGED_CONFIG, dagster_home, dagster_instance
+from backup_assets.errors import EnvironmentFault, Refused, SettingsError
+from backup_assets.instance import KINDS, PACKAGED_CONFIG, dagster_home, dagster_instance, instance_config
 
 TOP_LEVEL = Path(__file__).parent.parent / "dagster.yaml"
 
@@ -75,3 +75,57 @@ def test_dagster_accepts_the_packaged_settings() -> None:
     with dagster_instance() as instance:
         assert instance.run_monitoring_enabled
         assert not instance.telemetry_enabled
+
+
+URL = "postgresql+psycopg2://dagster@db/dagster"
+
+
+def test_an_unknown_kind_of_instance_is_refused_with_the_one_that_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKUP_INSTANCE", "postgre")
+    with pytest.raises(SettingsError) as caught:
+        dagster_home()
+    assert "BACKUP_INSTANCE=postgres" in caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_kind_names_every_variable_that_it_needs(kind: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        instance_config(kind, {"DAGSTER_PG_URL": ""})
+    assert "DAGSTER_PG_URL" in caught.value.what
+
+
+def test_the_first_kind_is_the_default() -> None:
+    assert instance_config("sqlite", {}) == PACKAGED_CONFIG.read_bytes()
+
+
+def test_a_kind_keeps_the_common_settings_and_follows_the_variable(
+    a_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(a_directory / "home"))
+    dagster_home()
+    monkeypatch.setenv("BACKUP_INSTANCE", "postgres")
+    monkeypatch.setenv("DAGSTER_PG_URL", URL)
+
+    made = (dagster_home() / "dagster.yaml").read_bytes()
+
+    assert PACKAGED_CONFIG.read_bytes() in made
+    assert b"postgres_url: {env: DAGSTER_PG_URL}" in made
+    monkeypatch.setenv("BACKUP_INSTANCE", "sqlite")
+    assert (dagster_home() / "dagster.yaml").read_bytes() == PACKAGED_CONFIG.read_bytes()
+
+
+def test_no_url_and_no_secret_is_written_to_the_file(a_directory: Path) -> None:
+    secret = {"DAGSTER_PG_URL": "postgresql+psycopg2://dagster:s3cret@db/dagster"}
+    assert b"s3cret" not in instance_config("postgres", secret)
+
+
+def test_a_file_of_somebody_elses_is_not_replaced(a_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = a_directory / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("nux: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("BACKUP_INSTANCE", "postgres")
+    monkeypatch.setenv("DAGSTER_PG_URL", URL)
+    with pytest.raises(Refused, match="may replace"):
+        dagster_home()
+    assert (home / "dagster.yaml").read_text() == "nux: {enabled: false}\n"
