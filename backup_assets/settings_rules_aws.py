@@ -8,6 +8,8 @@ from typing import Any
 Found = tuple[tuple[str | int, ...], str]
 #: The default of `aws.region` in the models, which import this module's caller.
 _REGION = "ap-northeast-1"
+#: The folder of its sets in every store, as `aws/infrastructure/place.py` names it.
+_INFRASTRUCTURE = "infrastructure"
 
 
 def aws_contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
@@ -23,6 +25,10 @@ def aws_contradictions(tree: Mapping[str, Any]) -> Iterator[Found]:
         )
     seen: dict[str, str] = {}
     for database in tree.get("databases", ()):
+        folder = str(database.get("prefix") or database["name"])
+        if aws.get("infrastructure") is not None and folder.casefold() == _INFRASTRUCTURE:
+            text = f"the folder {folder} is that of `aws.infrastructure`; give the database another prefix"
+            yield ("databases", str(database["name"]), "prefix"), text
         if not isinstance(database.get("rds"), Mapping):
             continue
         name, rds = str(database["name"]), _part(database, "rds")

@@ -18,6 +18,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
     SSOError,
+    TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
 from urllib3.exceptions import HTTPError
@@ -91,7 +92,6 @@ _QUOTAS = {
     "DBClusterQuotaExceeded": "DB clusters",
     "StorageQuotaExceeded": "storage of DB instances",
     "SharedSnapshotQuotaExceeded": "accounts that a snapshot is shared with",
-    "CrossRegionSnapshotCopyQuotaExceeded": "snapshot copies to that region at a time",
 }
 _NAMES_KEY = re.compile(r"\bkms\b|\bKMS\b|encryption key", re.IGNORECASE)
 _ACTION = re.compile(r"\b[a-z][a-z0-9-]+:[A-Z][A-Za-z]+\b")
@@ -133,9 +133,18 @@ def _meaning(code: str, said: str, status: int, access: Access) -> _Meaning | No
         return _Meaning("the credentials are not valid there", _CHECK_KEYS)
     if code in _THROTTLED:
         return _Meaning("AWS asks for fewer requests", _LATER, TransientFault)
+    if name == "SnapshotQuotaExceeded" and "across regions" in said:
+        # Of all copies to one region at a time: https://github.com/pbudzon/aws-maintenance/issues/19
+        remedy = "wait until copies that are under way are done; then launch the slot again"
+        return _Meaning("as many copies as may be under way to one region are under way already", remedy, Busy)
     if name in _QUOTAS:
         remedy = "let the retention delete old ones, or ask AWS for a higher quota (Service Quotas)"
         return _Meaning(f"the quota of {_QUOTAS[name]} is used up", remedy, QuotaReached)
+    if name.startswith("Insufficient"):
+        return _Meaning("AWS has no room for it now", "try again later, or with another instance class", TransientFault)
+    if "default service key" in said:
+        remedy = "encrypt it with a key of your own, which other accounts may be allowed to use (docs/aws.md)"
+        return _Meaning("AWS's default key cannot be used by another account", remedy, KeyUnusable)
     if "KMS" in code or (code in {*_DENIED, "InvalidParameterCombination"} and _NAMES_KEY.search(said)):
         return _Meaning(
             "the KMS key cannot be used",
@@ -143,7 +152,7 @@ def _meaning(code: str, said: str, status: int, access: Access) -> _Meaning | No
             f"and kms:GenerateDataKey* on it, and it must be a key of {access.region} (docs/aws.md)",
             KeyUnusable,
         )
-    if name.endswith(("NotFound", "NoSuchEntity")) or name in {"NoSuchBucket", "ResourceNotFound"}:
+    if name.endswith(("NotFound", "NoSuchEntity", "NonExistentQueue")) or name in {"NoSuchBucket", "ResourceNotFound"}:
         return _Meaning("it does not exist", "correct the name in the settings, or the region", Missing)
     if name.endswith(("AlreadyExists", "AlreadyExist")):
         return _Meaning("something of that name exists", "nothing was changed; look at what is there", Exists)
@@ -170,7 +179,7 @@ def _of_no_answer(error: Exception, doing: str, access: Access) -> BackupError:
     address = access.endpoint_url or f"AWS in {access.region}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return EnvironmentFault(f"{what}: there are no credentials", why=why, remedy=_CHECK_KEYS)
-    if isinstance(error, CredentialRetrievalError | SSOError | UnauthorizedSSOTokenError):
+    if isinstance(error, CredentialRetrievalError | SSOError | TokenRetrievalError | UnauthorizedSSOTokenError):
         return EnvironmentFault(f"{what}: the credentials cannot be fetched", why=why, remedy=_LOGIN)
     if isinstance(error, (EndpointConnectionError, ConnectTimeoutError, *BROKEN_CONNECTION)):
         return TransientFault(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
+from backup_assets.aws.infrastructure.place import infrastructure_databases
 from backup_assets.errors import Refused, SettingsError
 from backup_assets.local import place_of
 from backup_assets.settings import ObjectLockSettings, Settings, StoreSettings
@@ -140,7 +141,7 @@ def scopes_of(settings: Settings) -> tuple[Scope, ...]:
     than its bucket.
     """
     buckets = [store for store in settings.stores if store.kind == "s3"]
-    in_aws = [store for store in buckets if _is_aws(store)]
+    in_aws = [store for store in buckets if is_in_aws(store)]
     if not in_aws:
         elsewhere = ", ".join(f"{store.name} ({store.endpoint_url or 'the demo'})" for store in buckets)
         raise SettingsError(
@@ -148,7 +149,8 @@ def scopes_of(settings: Settings) -> tuple[Scope, ...]:
             why=f"these are of other services: {elsewhere}" if buckets else "there is no store of kind s3",
             remedy="configure a bucket: `stores` of kind s3, or S3_BUCKET (docs/off-site.md)",
         )
-    roots = tuple(sorted({place_of(database, settings).root for database in settings.databases}))
+    places = [*settings.databases, *infrastructure_databases(settings)]
+    roots = tuple(sorted({place_of(database, settings).root for database in places}))
     return tuple(_scope_of(store, roots, settings) for store in in_aws)
 
 
@@ -230,7 +232,8 @@ def _key_of(store: StoreSettings) -> str | None:
     return store.sse_kms_key_id
 
 
-def _is_aws(store: StoreSettings) -> bool:
+def is_in_aws(store: StoreSettings) -> bool:
+    """Tell whether a store of kind s3 is a bucket of AWS, and of no other service."""
     if store.endpoint_url is None:
         return store.embedded is None
     host = urlsplit(store.endpoint_url).hostname or ""

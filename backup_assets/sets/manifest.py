@@ -17,9 +17,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 def _id_of_a_set(text: str) -> str:
     try:
-        return str(BackupId.parse(text))
+        BackupId.parse(text)
     except Refused as error:  # pydantic collects ValueErrors only
         raise ValueError(error.what) from error
+    return text
 
 
 SetId = Annotated[str, AfterValidator(_id_of_a_set)]
@@ -39,10 +40,18 @@ class Artifact(Part):
     """One stored file of a set."""
 
     kind: Literal["db", "globals", "assets", "secrets", "meta"]
-    role: Literal["dump", "globals", "archive", "index", "secrets", "manifest"]
+    role: Literal["dump", "globals", "archive", "index", "secrets", "manifest", "infrastructure"]
     name: str = Field(description="Key below <prefix>/<env>/, for example db/<id>.dump.", pattern=r"^[a-z]+/[^/]+$")
     format: Literal[
-        "pg_custom", "pg_custom.zst", "pg_directory.tar", "sql", "tar.zst", "index.tsv.zst", "tar", "manifest.json"
+        "pg_custom",
+        "pg_custom.zst",
+        "pg_directory.tar",
+        "sql",
+        "tar.zst",
+        "index.tsv.zst",
+        "tar",
+        "manifest.json",
+        "infrastructure.json",
     ] = Field(description="Of what is inside, where the file is encrypted.")
     size_bytes: int = Field(ge=0)
     sha256: Sha256
@@ -180,13 +189,19 @@ class Encryption(Part):
     recipients: tuple[str, ...] = Field(description="Full fingerprints (gpg) or `age1…` keys.")
 
 
+#: What the manifest of a set says that holds no dump.
+NO_SERVER = ServerFacts(version="", version_num=0, encoding="", database_bytes=0, bootstrap_superuser="")
+NO_CLIENT = ClientFacts(version="", directory="")
+SetKind = Literal["full", "important_tables", "infrastructure"]
+
+
 class Manifest(Part):
     """The commit point of a set: written last; a set without one does not exist."""
 
     format: Literal["backup_assets/manifest"] = "backup_assets/manifest"
     version: Literal[1] = MANIFEST_VERSION
     id: SetId
-    kind: Literal["full", "important_tables"] = "full"
+    kind: SetKind = "full"
     database: str = Field(description="The configured name.")
     source_database: str = Field(description="The database's name on its server.")
     env: str
@@ -196,8 +211,8 @@ class Manifest(Part):
     hold: Hold | None = None
     generated_at: AwareDatetime
     schema_version: str | None = None
-    server: ServerFacts
-    client: ClientFacts
+    server: ServerFacts = Field(description="Of kind infrastructure: with nothing in it, as nothing was dumped.")
+    client: ClientFacts = Field(description="Of kind infrastructure: with nothing in it.")
     snapshot: SnapshotFacts
     artifacts: tuple[Artifact, ...]
     fingerprints: Fingerprints

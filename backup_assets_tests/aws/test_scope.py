@@ -7,6 +7,7 @@ import pytest
 from backup_assets.aws.scope import Account, Roles, account_of, scope_named, scopes_of
 from backup_assets.cli.arguments import AWS_ROLES
 from backup_assets.errors import Refused, SettingsError
+from backup_assets.settings_aws import InfrastructureSettings
 from backup_assets_tests.aws.examples import ACCOUNT, KEY_ID, TOKYO_KEY, osaka, scope_of, settings_of, tokyo
 
 
@@ -15,6 +16,15 @@ def test_the_sets_of_each_database_are_below_their_own_root() -> None:
 
     assert scope.roots == ("backups/crm/production", "backups/erp4/production")
     assert scope.objects[1] == "arn:aws:s3:::erp4-tokyo/backups/erp4/production/*"
+
+
+def test_the_sets_of_the_infrastructure_are_below_a_root_of_their_own() -> None:
+    settings = settings_of(tokyo())
+    aws = settings.aws.model_copy(update={"infrastructure": InfrastructureSettings()})
+
+    (scope,) = scopes_of(settings.model_copy(update={"aws": aws}))
+
+    assert scope.roots == ("backups/erp4/production", "backups/infrastructure/production")
 
 
 def test_without_a_prefix_keys_begin_with_the_database() -> None:

@@ -5,8 +5,13 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
+from moto.cloudformation.responses import CloudFormationResponse
 
+from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws, aws  # noqa: F401 - a fixture
 from backup_assets_tests.aws.examples import ACCOUNT, TOKYO_KEY
+from backup_assets_tests.aws.provision.conftest import lacking, moto_address  # noqa: F401 - fixtures
+from backup_assets_tests.aws.provision.test_apply import Denied
 from backup_assets_tests.cli.conftest import Command
 
 
@@ -85,3 +90,76 @@ def test_wrong_arguments_are_one_clear_error(command: Command, a_bucket: None, a
     assert ended.status == 2
     assert arguments[1] in ended.err
     assert "next:" in ended.err
+
+
+class TestPlanAndApply:
+    @pytest.fixture
+    def tokyo(self, an_empty_directory: Path, aws: PretendedAws) -> PretendedAws:  # noqa: F811 - the fixture
+        """An instance that is not as wanted, and the settings that want it."""
+        aws.make_instance(BackupRetentionPeriod=7)
+        tree = {
+            "env": "production",
+            "databases": {"erp4": {"server": {"host": "erp4.example.com"}, "rds": {"instance": INSTANCE}}},
+            "aws": {"endpoint_url": aws.endpoint_url, "backup_plan": {}},
+        }
+        (an_empty_directory / "backup.yaml").write_text(yaml.safe_dump(tree))
+        return aws
+
+    def days(self, tokyo: PretendedAws) -> int:
+        return tokyo.client("rds").describe_db_instances()["DBInstances"][0]["BackupRetentionPeriod"]
+
+    def test_a_plan_shows_what_differs_and_changes_nothing(self, command: Command, tokyo: PretendedAws) -> None:
+        ended = command("aws", "plan")
+
+        assert ended.status == 1
+        lines = {line[1]: line for line in ended.lines if line[0] == "database erp4"}
+        assert lines["days of automated backups"][2:5] == ["to change", "7", "14"]
+        assert "deletion protection" not in lines  # as wanted
+        assert "`backup-assets aws apply`" in ended.err
+        assert self.days(tokyo) == 7
+
+    @pytest.mark.usefixtures("tokyo")
+    def test_everything_is_shown_when_asked_for(self, command: Command) -> None:
+        assert ["deletion protection", "as wanted"] in [line[1:3] for line in command("aws", "plan", "--all").lines]
+
+    def test_nothing_is_applied_without_confirmation(self, command: Command, tokyo: PretendedAws) -> None:
+        ended = command("aws", "apply")
+
+        assert ended.status == 2
+        assert "--yes" in ended.err
+        assert self.days(tokyo) == 7
+        assert not tokyo.client("cloudformation").list_stacks()["StackSummaries"]
+
+    def test_it_is_applied_and_repeated_without_a_change(self, command: Command, tokyo: PretendedAws) -> None:
+        ended = command("aws", "apply", "--yes")
+
+        assert ended.status == 0, ended.err
+        assert self.days(tokyo) == 14
+        assert "change set: Add BackupVault (AWS::Backup::BackupVault)" in ended.err
+        assert "AWS is as wanted" in ended.err
+        again = command("aws", "apply")
+        assert (again.status, again.out) == (0, "")
+        plan = json.loads(command("aws", "plan", "--json").out)
+        assert plan["lines"] and not any(line["differs"] for line in plan["lines"])
+
+    def test_what_is_refused_leaves_the_status_at_one(self, command: Command, tokyo: PretendedAws) -> None:
+        rds = tokyo.client("rds")
+        rds.modify_db_instance(DBInstanceIdentifier=INSTANCE, BackupRetentionPeriod=30, ApplyImmediately=True)
+        ended = command("aws", "apply", "--yes")
+
+        assert ended.status == 1
+        assert "1 refused" in ended.err
+        assert self.days(tokyo) == 30
+
+    def test_a_failure_decides_the_status_and_does_not_stop_the_rest(
+        self, command: Command, tokyo: PretendedAws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def denied(self: CloudFormationResponse) -> None:
+            raise Denied("not authorized to perform: cloudformation:CreateChangeSet")
+
+        monkeypatch.setattr(CloudFormationResponse, "create_change_set", denied)
+        ended = command("aws", "apply", "--yes")
+        assert ended.status == 3
+        assert "allow cloudformation:CreateChangeSet" in ended.err
+        assert "error: could not make a change set of the stack backup-assets in ap-northeast-3" in ended.err
+        assert self.days(tokyo) == 14

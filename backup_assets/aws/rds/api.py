@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
 from backup_assets.aws.access import Access
 from backup_assets.aws.answers import Missing, explained
+from backup_assets.aws.rds.tagging import TAKEN, moment_of
 from backup_assets.settings_aws import RdsSettings
 
 Kind = Literal["instance", "cluster"]
@@ -51,8 +52,9 @@ class Source:
 class Snapshot:
     """One snapshot or copy of one; ``status`` is as RDS says it, ``available`` once it is whole.
 
-    ``taken_at`` is the moment that its data shows, None until that is known; a copy shows that of its original.
-    ``copy_of`` is the ARN of the snapshot that it was copied from. ``size_gib`` is the storage of the source.
+    ``taken_at`` is the moment that its data shows, None until that is known; a copy shows that of its original, where
+    RDS or our tag says it. ``copy_of`` is the ARN of the snapshot that it was copied from, where RDS says it, which it
+    does not within one region and account. ``size_gib`` is the storage of the source.
     """
 
     kind: Kind
@@ -67,6 +69,22 @@ class Snapshot:
     copy_of: str | None
     tags: Tags = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def account(self) -> str:
+        """The number of the account that it belongs to."""
+        return self.arn.split(":")[4]
+
+    @property
+    def region(self) -> str:
+        """The region that it is in."""
+        return self.arn.split(":")[3]
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes that it holds, where RDS says so: of instances, and not of every engine."""
+        size = self.raw.get("FullSnapshotSizeInBytes")
+        return int(size) if size else None
 
     @property
     def is_available(self) -> bool:
@@ -108,24 +126,44 @@ class RdsApi:
                 found = self.client.describe_db_clusters(DBClusterIdentifier=identifier)
             raw = found[f"{name}s"][0]
             earliest = raw.get("EarliestRestorableTime")
-            if self.kind == "instance":
-                earliest = self._earliest(identifier)
+        if self.kind == "instance" and raw.get("BackupRetentionPeriod"):
+            earliest = self._earliest(identifier, raw.get("DbiResourceId"))
         return _source(self.kind, raw, earliest)
 
-    def _earliest(self, identifier: str) -> datetime | None:
-        answer = self.client.describe_db_instance_automated_backups(DBInstanceIdentifier=identifier)
-        windows = [one.get("RestoreWindow", {}) for one in answer["DBInstanceAutomatedBackups"]]
+    def _earliest(self, identifier: str, resource_id: str | None) -> datetime | None:
+        try:
+            with explained(f"look at the automated backups of {identifier}", self.access):
+                answer = self.client.describe_db_instance_automated_backups(DBInstanceIdentifier=identifier)
+        except Missing:
+            return None
+        windows = [
+            one.get("RestoreWindow", {})
+            for one in answer["DBInstanceAutomatedBackups"]
+            # Those of an instance that had the same name before it was deleted are listed too.
+            if one.get("DbiResourceId", resource_id) == resource_id
+        ]
         return min((window["EarliestTime"] for window in windows if "EarliestTime" in window), default=None)
 
     # -- snapshots ---------------------------------------------------------------------------------------------------
 
     def snapshots(self, source: str) -> tuple[Snapshot, ...]:
-        """Return the manual snapshots of a source in this region, and the copies of such, the newest first."""
-        found = tuple(self._described(**{f"{_SOURCE[self.kind]}Identifier": source, "SnapshotType": "manual"}))
-        return tuple(sorted(found, key=lambda one: (one.taken_at is None, one.taken_at, one.identifier), reverse=True))
+        """Return the manual snapshots of a source in this region, and the copies of such, the newest first.
+
+        The source itself may be in another region, or be gone.
+        """
+        return tuple(one for one in self.manual_snapshots() if one.source == source)
+
+    def manual_snapshots(self) -> tuple[Snapshot, ...]:
+        """Return every manual snapshot of this kind in the region, copies too, the newest first.
+
+        One whose moment is not known yet is the newest.
+        """
+        # All of them: asked for those of one source, RDS demands that the source exists there. At most some hundreds.
+        found = self._described(SnapshotType="manual")
+        return tuple(sorted(found, key=lambda one: (one.taken_at or _NOT_YET, one.identifier), reverse=True))
 
     def snapshot(self, identifier: str) -> Snapshot | None:
-        """Return the snapshot of that name or ARN, or None."""
+        """Return the snapshot of that name, or None."""
         try:
             return next(self._described(**{f"{_SNAPSHOT[self.kind]}Identifier": identifier}), None)
         except Missing:
@@ -176,6 +214,18 @@ class RdsApi:
                 answer = self.client.copy_db_cluster_snapshot(**request)
         return _snapshot(self.kind, answer[name])
 
+    def shared_with(self, identifier: str) -> frozenset[str]:
+        """Return the accounts that may restore and copy a snapshot; `all` among them means that it is public."""
+        with explained(f"look at who may use the snapshot {identifier}", self.access):
+            if self.kind == "instance":
+                answer = self.client.describe_db_snapshot_attributes(DBSnapshotIdentifier=identifier)
+                found = answer["DBSnapshotAttributesResult"]["DBSnapshotAttributes"]
+            else:
+                answer = self.client.describe_db_cluster_snapshot_attributes(DBClusterSnapshotIdentifier=identifier)
+                found = answer["DBClusterSnapshotAttributesResult"]["DBClusterSnapshotAttributes"]
+        values = [one.get("AttributeValues", ()) for one in found if one["AttributeName"] == "restore"]
+        return frozenset(account for accounts in values for account in accounts)
+
     def share_snapshot(self, identifier: str, accounts: tuple[str, ...]) -> None:
         """Let other accounts restore and copy a snapshot; those that already may are left alone."""
         with explained(f"share the snapshot {identifier}", self.access):
@@ -203,6 +253,10 @@ class RdsApi:
                     self.client.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=identifier)
         except Missing:
             return
+
+
+#: After every moment that a snapshot can have.
+_NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 def api_of(access: Access, rds: RdsSettings) -> RdsApi:
@@ -246,17 +300,20 @@ def _source(kind: Kind, raw: Mapping[str, Any], earliest: datetime | None) -> So
 
 def _snapshot(kind: Kind, raw: Mapping[str, Any]) -> Snapshot:
     name = _SNAPSHOT[kind]
+    tags = _tags(raw)
+    # Of a copy the plain time is that of copying; of clusters RDS says no other.
+    taken_at = raw.get("OriginalSnapshotCreateTime") or moment_of(tags, TAKEN) or raw.get("SnapshotCreateTime")
     return Snapshot(
         kind=kind,
         identifier=raw[f"{name}Identifier"],
         arn=raw[f"{name}Arn"],
         source=raw[f"{_SOURCE[kind]}Identifier"],
         status=raw["Status"],
-        taken_at=raw.get("OriginalSnapshotCreateTime") or raw.get("SnapshotCreateTime"),
+        taken_at=taken_at.astimezone(UTC) if taken_at else None,
         encrypted=bool(raw.get("Encrypted", raw.get("StorageEncrypted"))),
         kms_key_id=raw.get("KmsKeyId"),
         size_gib=int(raw.get("AllocatedStorage") or 0),
         copy_of=raw.get(f"Source{name}Identifier") or raw.get(f"Source{name}Arn"),
-        tags=_tags(raw),
+        tags=tags,
         raw=raw,
     )

@@ -1,0 +1,1 @@
+"""What RDS and AWS Backup tell of their own accord: did a snapshot, a copy or a job fail?"""

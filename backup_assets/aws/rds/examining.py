@@ -1,0 +1,192 @@
+"""What does AWS say about the protection of a database, and what is to be done about it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from backup_assets.aws.access import Access, access_of
+from backup_assets.aws.answers import explained
+from backup_assets.aws.rds.api import RdsApi, Snapshot, Source, api_of
+from backup_assets.aws.rds.copies import in_account, in_copies
+from backup_assets.aws.rds.drill.report import last_passed
+from backup_assets.aws.rds.drill.sweeping import is_left_over, servers_of_drills
+from backup_assets.aws.rds.protection import (
+    Bucket,
+    Job,
+    bucket_findings,
+    copy_findings,
+    drill_findings,
+    job_findings,
+    newest_whole,
+    restorable_finding,
+    snapshot_finding,
+    source_findings,
+    wanted_key_of_copies,
+)
+from backup_assets.aws.rds.tagging import Role, is_ours
+from backup_assets.errors import BackupError
+from backup_assets.findings import Finding, failed
+from backup_assets.local import place_of
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_aws import BackupPlanSettings, RdsCopySettings, RdsSettings
+from backup_assets.stores.s3_errors import code_of
+
+Group = Literal["protected", "restorable", "newest_snapshot", "newest_copy", "aws_backup", "attachments", "drills"]
+#: Copies of snapshots are copied to another account only when they are shared.
+_SHARED = "restore"
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What was found about one part of the protection."""
+
+    group: Group
+    findings: tuple[Finding, ...]
+
+
+def examine_protection(database: DatabaseSettings, settings: Settings, now: datetime) -> Iterator[Protection]:
+    """Yield what is found for each part of the protection that is configured, worst news included as findings.
+
+    Nothing is changed. What AWS does not tell is a failure, and a warning where it may tell in a moment.
+    """
+    rds = database.rds
+    if rds is None:
+        return
+    access = access_of(settings.aws)
+    api = api_of(access, rds)
+    source = _Once(lambda: api.source(rds.identifier))
+    yield _found("protected", lambda: source_findings(source.get(), rds, _key(access, rds.kms_key_id)))
+    yield _found("restorable", lambda: [restorable_finding(source.get(), database.rpo_hours, now)])
+    yield _found("newest_snapshot", lambda: [snapshot_finding(_ours(api, database, settings, "snapshot"), rds, now)])
+    if rds.copies is not None:
+        copies = rds.copies
+        yield _found("newest_copy", lambda: _copies(api, database, settings, rds, copies, now))
+    if settings.aws.backup_plan is not None:
+        plan = settings.aws.backup_plan
+        yield _found("aws_backup", lambda: job_findings(backup_jobs(access, source.get(), plan, now), plan, now))
+    if settings.aws.infrastructure is not None and settings.aws.infrastructure.buckets:
+        names = settings.aws.infrastructure.buckets
+        yield _found("attachments", lambda: (one for name in names for one in bucket_findings(_bucket(access, name))))
+    yield _found("drills", lambda: _drills(database, settings, rds, now))
+
+
+class _Once:
+    """The source, asked for once; an error is the same for all who ask."""
+
+    def __init__(self, look: Callable[[], Source]) -> None:
+        self._look = look
+        self._found: Source | BackupError | None = None
+
+    def get(self) -> Source:
+        if self._found is None:
+            try:
+                self._found = self._look()
+            except BackupError as error:
+                self._found = error
+        if isinstance(self._found, BackupError):
+            raise self._found
+        return self._found
+
+
+def _found(group: Group, look: Callable[[], Iterable[Finding]]) -> Protection:
+    try:
+        return Protection(group, tuple(look()))
+    except BackupError as error:
+        found = failed(group, error)
+        return Protection(group, (replace(found, state="warn") if error.retriable else found,))
+
+
+def _ours(api: RdsApi, database: DatabaseSettings, settings: Settings, role: Role) -> list[Snapshot]:
+    return [one for one in api.manual_snapshots() if is_ours(one.tags, database.name, settings.env, role)]
+
+
+def _key(access: Access, key: str | None) -> str | None:
+    """Return the ARN of a key that is given by its alias; ARNs and ids as they are."""
+    if key is None or not (key.startswith("alias/") or ":alias/" in key):
+        return key
+    with explained(f"look up the KMS key {key}", access):
+        return str(access.client("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"])
+
+
+def _copies(
+    api: RdsApi,
+    database: DatabaseSettings,
+    settings: Settings,
+    rds: RdsSettings,
+    copies: RdsCopySettings,
+    now: datetime,
+) -> Iterator[Finding]:
+    for target in (in_copies(api, copies), in_account(api, copies)):
+        if target is None:
+            continue
+        other = target.access.profile != api.access.profile
+        where = f"{copies.region} (profile {target.access.profile})" if other else copies.region
+        found = _ours(target, database, settings, "copy")
+        newest = newest_whole(found)
+        yield from copy_findings(
+            found,
+            _allowed(target, newest.identifier) if newest else None,
+            rds,
+            where=where,
+            key=_key(target.access, wanted_key_of_copies(copies, other_account=other)),
+            share_with=() if other else copies.share_with,
+            now=now,
+        )
+
+
+def _allowed(api: RdsApi, identifier: str) -> list[str]:
+    """Return the accounts that may restore a snapshot; that AWS tells them shows that the snapshot can be read."""
+    with explained(f"read the attributes of the snapshot {identifier}", api.access):
+        if api.kind == "instance":
+            answer = api.client.describe_db_snapshot_attributes(DBSnapshotIdentifier=identifier)
+            attributes = answer["DBSnapshotAttributesResult"].get("DBSnapshotAttributes", ())
+        else:
+            answer = api.client.describe_db_cluster_snapshot_attributes(DBClusterSnapshotIdentifier=identifier)
+            attributes = answer["DBClusterSnapshotAttributesResult"].get("DBClusterSnapshotAttributes", ())
+    return [account for one in attributes if one["AttributeName"] == _SHARED for account in one["AttributeValues"]]
+
+
+def backup_jobs(access: Access, source: Source, plan: BackupPlanSettings, now: datetime) -> list[Job]:
+    """Return the jobs of AWS Backup on the source in the last day, or in two intervals of the plan if longer."""
+    client = access.client("backup")
+    since = now - timedelta(hours=max(24.0, 2.0 * plan.every_hours))
+    asked = {"ByResourceArn": source.arn, "ByCreatedAfter": since}
+    with explained("list the jobs of AWS Backup", access):
+        backups = [
+            one for page in client.get_paginator("list_backup_jobs").paginate(**asked) for one in page["BackupJobs"]
+        ]
+        copies = [one for page in client.get_paginator("list_copy_jobs").paginate(**asked) for one in page["CopyJobs"]]
+    return [
+        *(_job("backup", one["BackupJobId"], one) for one in backups),
+        *(_job("copy", one["CopyJobId"], one) for one in copies),
+    ]
+
+
+def _job(kind: str, identifier: str, raw: dict[str, Any]) -> Job:
+    return Job(kind, identifier, raw["State"], raw["CreationDate"], str(raw.get("StatusMessage") or ""))
+
+
+def _bucket(access: Access, name: str) -> Bucket:
+    client = access.client("s3")
+    with explained(f"look at the bucket {name}", access):
+        versioning = client.get_bucket_versioning(Bucket=name).get("Status", "")
+        try:
+            rules = client.get_bucket_lifecycle_configuration(Bucket=name).get("Rules", [])
+        except ClientError as error:
+            if code_of(error) != "NoSuchLifecycleConfiguration":
+                raise
+            rules = []
+    return Bucket(name, versioning, rules)
+
+
+def _drills(database: DatabaseSettings, settings: Settings, rds: RdsSettings, now: datetime) -> Iterator[Finding]:
+    left = [one.identifier for one in servers_of_drills(database, settings) if is_left_over(one, now)]
+    passed = last_passed(settings, place_of(database, settings))
+    for finding in drill_findings(left, passed, now):
+        if finding.name != "last drill" or rds.drill is not None:
+            yield finding

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backup_assets.aws.events.event import Event, last_of_each, of_event_bridge, of_job, of_rds
+
+NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+ARN = "arn:aws:rds:ap-northeast-1:123456789012:db:erp4-prod"
+
+
+def rds(kind: str, message: str, *categories: str) -> tuple[str, str] | None:
+    answer = {
+        "SourceType": kind,
+        "SourceIdentifier": "erp4-prod",
+        "Message": message,
+        "EventCategories": list(categories),
+        "Date": NOW,
+    }
+    event = of_rds(answer, "ap-northeast-1")
+    return None if event is None else (event.category, event.outcome)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "category", "meaning"),
+    [
+        ("db-instance", "Backing up DB instance", "backup", None),
+        ("db-instance", "Finished DB Instance backup", "backup", ("automated_backups", "completed")),
+        ("db-instance", "Automatic backups for this DB instance have been disabled", "configuration change",
+         ("automated_backups", "failed")),
+        ("db-instance", "Automatic backups for this DB instance have been enabled", "configuration change",
+         ("automated_backups", "completed")),
+        ("db-instance", "The DB instance has failed due to an incompatible configuration", "failure",
+         ("source", "failed")),
+        ("db-instance", "Recovery of the DB instance is complete", "recovery", ("source", "completed")),
+        ("db-instance", "DB instance restarted", "availability", None),
+        ("db-snapshot", "Creating manual snapshot", "creation", None),
+        ("db-snapshot", "Manual snapshot created", "creation", ("snapshots", "completed")),
+        ("db-snapshot", "Automated snapshot created", "creation", ("snapshots", "completed")),
+        ("db-snapshot", "Started copy of snapshot erp4 from region ap-northeast-1", "notification", None),
+        ("db-snapshot", "Finished copy of snapshot erp4 from region ap-northeast-1", "notification",
+         ("snapshot_copies", "completed")),
+        ("db-snapshot", "Canceled snapshot copy request of erp4", "notification", ("snapshot_copies", "failed")),
+        ("db-snapshot", "The DB snapshot export task failed", "notification", None),
+        ("db-cluster-snapshot", "Manual cluster snapshot created", "backup", ("snapshots", "completed")),
+        ("db-snapshot", "Snapshot failed", "failure", ("snapshots", "failed")),
+    ],
+)  # fmt: skip
+def test_what_rds_says_is_understood(kind: str, message: str, category: str, meaning: tuple[str, str] | None) -> None:
+    assert rds(kind, message, category) == meaning
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [("COMPLETED", "completed"), ("FAILED", "failed"), ("ABORTED", "failed"), ("EXPIRED", "failed"),
+     ("PARTIAL", "failed"), ("RUNNING", None), ("CREATED", None)],
+)  # fmt: skip
+def test_a_job_that_is_over_is_an_event(state: str, outcome: str | None) -> None:
+    answer = {"BackupJobId": "7", "State": state, "ResourceArn": ARN, "StatusMessage": "why", "CompletionDate": NOW}
+    event = of_job("backup_jobs", answer, "ap-northeast-1", NOW)
+    assert (event.outcome if event else None) == outcome
+    if event is not None:
+        assert (event.id, event.at, event.subject) == (f"7:{state}", NOW, ARN)
+        assert event.text.endswith(f"ended {state}: why")
+
+
+def bridged(kind: str, **detail: Any) -> Event | None:
+    body = {"detail-type": kind, "region": "ap-northeast-1", "time": "2026-11-22T02:00:00Z", "detail": detail}
+    return of_event_bridge(body)
+
+
+def test_an_event_of_the_bridge_reads_as_one_that_was_asked_for() -> None:
+    job = bridged("Backup Job State Change", backupJobId="7", state="FAILED", resourceArn=ARN)
+    assert job is not None
+    assert (job.id, job.category, job.outcome, job.subject, job.at) == ("7:FAILED", "backup_jobs", "failed", ARN, NOW)
+
+    restored = bridged("Restore Job State Change", restoreJobId="8", status="COMPLETED", sourceResourceArn=ARN)
+    assert restored is not None
+    assert (restored.category, restored.outcome) == ("restore_jobs", "completed")
+
+    snapshot = bridged(
+        "RDS DB Snapshot Event", SourceIdentifier="rds:erp4-prod-2026", Message="Automated snapshot created",
+        EventCategories=["creation"],
+    )  # fmt: skip
+    assert snapshot is not None
+    assert (snapshot.category, snapshot.outcome, snapshot.of_snapshot) == ("snapshots", "completed", True)
+    assert bridged("Copy Job State Change", copyJobId="9", state="RUNNING") is None
+
+
+@pytest.mark.parametrize("kind", ["Scheduled Event", "Backup Job State Change"])
+def test_what_is_no_known_event_raises(kind: str) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        bridged(kind, something="else")
+
+
+def test_the_last_word_counts_and_of_two_at_once_the_failure() -> None:
+    def event(minutes: int, outcome: Any, event_id: str) -> Event:
+        return Event(event_id, NOW + timedelta(minutes=minutes), "snapshots", outcome, "s", "r", "t")
+
+    assert last_of_each([event(5, "completed", "b"), event(0, "failed", "a")])["snapshots"].id == "b"
+    assert last_of_each([event(0, "failed", "z"), event(0, "completed", "a")])["snapshots"].outcome == "failed"

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from backup_assets.aws.access import Access
+from backup_assets.aws.answers import Denied
+from backup_assets.aws.rds.api import RdsApi
+from backup_assets.aws.rds.drill.names import drill_name, drill_tags
+from backup_assets.aws.rds.examining import backup_jobs, examine_protection
+from backup_assets.aws.rds.tagging import tags_of
+from backup_assets.doctor_rds import examine_rds
+from backup_assets.findings import Finding
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_aws import (
+    AwsSettings,
+    BackupPlanSettings,
+    InfrastructureSettings,
+    RdsCopySettings,
+    RdsSettings,
+)
+from backup_assets_tests.aws.conftest import CLUSTER, INSTANCE, OSAKA, OTHER_ACCOUNT, TOKYO, PretendedAws
+
+ENV = "production"
+PLAN = BackupPlanSettings(every_hours=3)
+
+
+def settings_of(aws: PretendedAws, directory: Path, rds: RdsSettings, **more: Any) -> Settings:
+    return Settings(
+        env=ENV,
+        backup_dir=directory,
+        databases=(DatabaseSettings(name="erp4", database="erp4", rds=rds),),
+        aws=AwsSettings(endpoint_url=aws.endpoint_url, **more),
+    )
+
+
+def examined(settings: Settings, **ahead: float) -> dict[str, Finding]:
+    now = datetime.now(UTC) + timedelta(**ahead)
+    parts = examine_protection(settings.databases[0], settings, now)
+    return {one.name: one for part in parts for one in part.findings}
+
+
+def snapshots(aws: PretendedAws, kind: str = "instance", share: tuple[str, ...] = ()) -> None:
+    """Take a snapshot of ours and its copy."""
+    for role, region in (("snapshot", TOKYO), ("copy", OSAKA)):
+        given: Any = tags_of("erp4", ENV, "2026-11-22", role, datetime.now(UTC))  # type: ignore[arg-type]
+        source = INSTANCE if kind == "instance" else CLUSTER
+        home = RdsApi(aws.access(), kind)  # type: ignore[arg-type]
+        if role == "snapshot":
+            home.create_snapshot(source, "daily", given)
+            continue
+        original = home.snapshot("daily")
+        assert original is not None
+        there = home.within(region)
+        there.copy_snapshot(original, "daily", given, from_region=TOKYO, kms_key_id=aws.osaka_key)
+        if share:
+            there.share_snapshot("daily", share)
+
+
+def test_an_instance_as_it_should_be_has_nothing_to_mend(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.osaka_key)
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, kms_key_id=aws.tokyo_key, copies=copies))
+    found = examined(settings)
+    assert {one.name: one for one in found.values() if one.state != "ok"} == {}
+    assert set(found) == {
+        "automated backups",
+        "deletion protection",
+        "storage encryption",
+        "zones",
+        "latest restorable time",
+        "newest snapshot",
+        f"newest copy in {OSAKA}",
+        "encryption of copies",
+        "sharing of copies",
+        "drill servers",
+    }
+
+
+def test_drift_is_seen_at_the_next_look(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE))
+    assert {one.state for one in examined(settings).values()} == {"ok"}
+    aws.client("rds").modify_db_instance(
+        DBInstanceIdentifier=INSTANCE, BackupRetentionPeriod=1, DeletionProtection=False, ApplyImmediately=True
+    )
+    drifted = {one.name for one in examined(settings).values() if one.state == "fail"}
+    assert drifted == {"automated backups", "deletion protection"}
+
+
+def test_a_cluster_is_examined_in_the_same_words(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_cluster()
+    snapshots(aws, "cluster")
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.osaka_key)
+    settings = settings_of(aws, tmp_path, RdsSettings(cluster=CLUSTER, kms_key_id=aws.tokyo_key, copies=copies))
+    found = examined(settings)
+    assert {one.name: one for one in found.values() if one.state != "ok"} == {}
+    assert f"newest copy in {OSAKA}" in found
+
+
+def test_a_key_that_is_given_by_its_alias_is_looked_up(aws: PretendedAws, tmp_path: Path) -> None:
+    kms = aws.client("kms")
+    kms.create_alias(AliasName="alias/erp4", TargetKeyId=aws.tokyo_key)
+    kms.create_alias(AliasName="alias/other", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    aws.make_instance()
+    for alias, state in (("alias/erp4", "ok"), ("alias/other", "fail")):
+        settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, kms_key_id=alias))
+        assert examined(settings)["storage encryption"].state == state
+
+
+def test_a_copy_with_the_wrong_key_and_without_its_share_is_found(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.make_key(OSAKA), share_with=(OTHER_ACCOUNT,))
+    found = examined(settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, copies=copies)))
+    assert found["encryption of copies"].state == "fail"
+    assert found["sharing of copies"].state == "fail"
+    RdsApi(aws.access(OSAKA), "instance").share_snapshot("daily", (OTHER_ACCOUNT,))
+    found = examined(settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, copies=copies)))
+    assert found["sharing of copies"].state == "ok"
+
+
+def test_old_snapshots_are_found_however_many_there_are(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.osaka_key)
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, copies=copies))
+    stale = {one.name for one in examined(settings, hours=40).values() if one.state == "fail"}
+    assert {"newest snapshot", f"newest copy in {OSAKA}"} <= stale
+
+
+def test_a_server_that_a_drill_left_is_a_failure(aws: PretendedAws, tmp_path: Path) -> None:
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE))
+    began = datetime.now(UTC) - timedelta(hours=4)
+    for month, deadline in (("2026-10", began + timedelta(hours=3)), ("2026-11", began + timedelta(hours=5))):
+        tags = drill_tags(settings.databases[0], ENV, month, began, deadline, {})
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        aws.make_instance(drill_name("erp4", ENV, month), Tags=listed)
+    found = examined(settings)["drill servers"]
+    assert found.state == "fail"
+    assert drill_name("erp4", ENV, "2026-10") in found.found
+    assert drill_name("erp4", ENV, "2026-11") not in found.found
+
+
+def test_snapshots_of_others_count_for_nothing(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    aws.client("rds").create_db_snapshot(DBInstanceIdentifier=INSTANCE, DBSnapshotIdentifier="by-hand")
+    found = examined(settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE)))
+    assert found["newest snapshot"].state == "fail"
+
+
+def test_a_source_that_is_gone_is_told_and_the_rest_is_examined_all_the_same(aws: PretendedAws, tmp_path: Path) -> None:
+    found = examined(settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE)))
+    assert found["protected"].state == "fail"
+    assert "it does not exist" in found["protected"].found
+    assert found["restorable"].state == "fail"
+    assert found["newest snapshot"].state == "fail"
+
+
+def test_an_aws_that_cannot_be_reached_is_a_warning(aws: PretendedAws, tmp_path: Path) -> None:
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE))
+    away = settings.aws.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})
+    parts = list(
+        examine_protection(settings.databases[0], settings.model_copy(update={"aws": away}), datetime.now(UTC))
+    )
+    assert {one.state for part in parts for one in part.findings} == {"warn"}
+
+
+def test_buckets_of_the_infrastructure_must_be_versioned(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    s3 = aws.client("s3")
+    for name in ("erp4-pdf", "erp4-loose"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": TOKYO})
+    s3.put_bucket_versioning(Bucket="erp4-pdf", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_lifecycle_configuration(
+        Bucket="erp4-pdf",
+        LifecycleConfiguration={
+            "Rules": [{"ID": "old", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 30}}]
+        },
+    )
+    infrastructure = InfrastructureSettings(buckets=("erp4-pdf", "erp4-loose"))
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE), infrastructure=infrastructure)
+    found = examined(settings)
+    assert found["bucket erp4-pdf"].state == "warn"
+    assert "expire by the lifecycle rule old" in found["bucket erp4-pdf"].found
+    assert found["bucket erp4-loose"].state == "fail"
+
+
+@dataclass(frozen=True)
+class StubbedAccess(Access):
+    """Gives out one client, whose answers are written down: moto knows no jobs of AWS Backup."""
+
+    stubbed: Any = None
+
+    def client(self, service: str) -> Any:
+        assert service == "backup"
+        return self.stubbed
+
+
+def stubbed_backup() -> tuple[Stubber, StubbedAccess]:
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    client = boto3.client("backup", region_name=TOKYO, **keys)
+    return Stubber(client), StubbedAccess(TOKYO, stubbed=client)
+
+
+def test_the_jobs_of_aws_backup_are_those_of_the_source_and_of_every_page(aws: PretendedAws) -> None:
+    aws.make_instance()
+    source = RdsApi(aws.access(), "instance").source(INSTANCE)
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    asked = {"ByResourceArn": source.arn, "ByCreatedAfter": now - timedelta(days=1)}
+    made = {"State": "COMPLETED", "CreationDate": now - timedelta(hours=1)}
+    failed = {"State": "FAILED", "CreationDate": now, "StatusMessage": "no key"}
+    stubber, access = stubbed_backup()
+    stubber.add_response("list_backup_jobs", {"BackupJobs": [{"BackupJobId": "b1", **made}], "NextToken": "2"}, asked)
+    stubber.add_response(
+        "list_backup_jobs", {"BackupJobs": [{"BackupJobId": "b2", **made}]}, {**asked, "NextToken": "2"}
+    )
+    stubber.add_response("list_copy_jobs", {"CopyJobs": [{"CopyJobId": "c1", **failed}]}, asked)
+    with stubber:
+        found = backup_jobs(access, source, PLAN, now)
+        stubber.assert_no_pending_responses()
+    assert [(one.kind, one.identifier, one.state, one.message) for one in found] == [
+        ("backup", "b1", "COMPLETED", ""),
+        ("backup", "b2", "COMPLETED", ""),
+        ("copy", "c1", "FAILED", "no key"),
+    ]
+
+
+def test_jobs_that_may_not_be_listed_are_an_error_that_names_the_action(aws: PretendedAws) -> None:
+    aws.make_instance()
+    source = RdsApi(aws.access(), "instance").source(INSTANCE)
+    stubber, access = stubbed_backup()
+    said = "not authorized to perform: backup:ListBackupJobs"
+    stubber.add_client_error("list_backup_jobs", "AccessDeniedException", said, http_status_code=403)
+    with stubber, pytest.raises(Denied) as raised:
+        backup_jobs(access, source, PLAN, datetime.now(UTC))
+    assert "backup:ListBackupJobs" in raised.value.remedy
+
+
+def test_the_doctor_tells_what_is_found(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance(DeletionProtection=False)
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE))
+    found = {one.name: one for one in examine_rds(settings.databases[0], settings)}
+    assert found["deletion protection"].state == "fail"
+    assert found["automated backups"].state == "ok"
+    elsewhere = settings.databases[0].model_copy(update={"rds": None})
+    assert list(examine_rds(elsewhere, settings)) == []

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backup_assets.aws.rds.copies import Copied, in_account, in_copies
+from backup_assets.aws.rds.pending import pending_copies, pending_snapshots
+from backup_assets.aws.rds.settling import Whole, note_recorded
+from backup_assets.aws.rds.work import Pending
+from backup_assets.errors import EnvironmentFault
+from backup_assets_tests.aws.conftest import OSAKA, OTHER_ACCOUNT, PretendedAws
+from backup_assets_tests.aws.rds.examples import AT_0230, DAY, ENV, NAME, copies_of, database_of
+from backup_assets_tests.aws.rds.test_copies import Copying
+
+HOUR = timedelta(hours=1)
+
+
+def snapshots(copying: Copying, now: datetime = AT_0230) -> tuple[Pending, ...]:
+    return pending_snapshots(copying.api, database_of(copying.rds), copying.rds, ENV, now)
+
+
+def copies(copying: Copying, now: datetime = AT_0230) -> tuple[Pending, ...]:
+    return pending_copies(copying.api, database_of(copying.rds), copying.rds, ENV, now)
+
+
+@pytest.fixture
+def copying(aws: PretendedAws, an_instance: dict[str, Any], slow_snapshots: None) -> Copying:
+    return Copying(aws, copies_of(aws))
+
+
+def test_nothing_is_pending_where_nothing_is(copying: Copying):
+    assert snapshots(copying) == ()
+    assert copies(copying) == ()
+
+
+def test_what_is_under_way_is_not_pending(copying: Copying):
+    copying.take()
+
+    assert snapshots(copying, AT_0230 + HOUR) == ()
+
+
+@pytest.mark.parametrize("status", ["available", "failed"])
+def test_what_is_over_is_pending_until_it_was_told(copying: Copying, aws: PretendedAws, status: str):
+    copying.take()
+    aws.snapshots_are(status)
+
+    (pending,) = snapshots(copying)
+
+    assert pending.partition_key == DAY
+    assert pending.run_key == f"{NAME}/ap-northeast-1/2026-11-21T17:30:00Z/{status}"
+    assert pending.what == f"{NAME} in ap-northeast-1 is {status}"
+    assert snapshots(copying) == (pending,)
+    found = copying.api.snapshot(NAME)
+    assert found is not None
+    note_recorded(copying.api, found, AT_0230)
+    assert snapshots(copying) == ()
+
+
+def test_what_takes_too_long_is_pending(copying: Copying):
+    copying.take()
+
+    (pending,) = snapshots(copying, AT_0230 + 6 * HOUR)
+
+    assert pending.run_key.endswith("/overdue")
+
+
+def test_a_second_attempt_in_a_slot_is_another_event(copying: Copying, aws: PretendedAws):
+    copying.take()
+    aws.snapshots_are("failed")
+    (first,) = snapshots(copying)
+    with pytest.raises(EnvironmentFault, match="failed"):
+        copying.take()
+    copying.take(AT_0230 + HOUR)
+    aws.snapshots_are("failed")
+
+    (second,) = snapshots(copying)
+
+    assert first.run_key != second.run_key
+
+
+def test_those_of_others_are_not_looked_at(copying: Copying, aws: PretendedAws):
+    rds = aws.client("rds")
+    rds.create_db_snapshot(DBSnapshotIdentifier="by-hand", DBInstanceIdentifier="erp4-prod")
+    aws.snapshots_are("available")
+
+    assert snapshots(copying) == ()
+
+
+def test_a_copy_that_is_over_is_pending(copying: Copying, aws: PretendedAws):
+    copying.take()
+    aws.snapshots_are("available")
+    copying.copy()
+    assert copies(copying) == ()
+    aws.snapshots_are("available", OSAKA)
+
+    (pending,) = copies(copying)
+
+    assert (pending.partition_key, pending.what) == (DAY, f"{NAME} in {OSAKA} is available")
+    copied = copying.copy()
+    assert isinstance(copied, Copied)
+    note_recorded(in_copies(copying.api, copying.copies), copied.copy.snapshot, AT_0230)
+    assert copies(copying) == ()
+
+
+def test_a_copy_that_no_run_began_is_pending_after_a_while(copying: Copying, aws: PretendedAws):
+    copying.take()
+    aws.snapshots_are("available")
+    taken = copying.take()
+    assert isinstance(taken, Whole)
+    note_recorded(copying.api, taken.snapshot, AT_0230)
+
+    assert copies(copying, AT_0230 + timedelta(minutes=5)) == ()
+    (pending,) = copies(copying, AT_0230 + timedelta(minutes=11))
+
+    assert (pending.partition_key, pending.run_key) == (DAY, f"{NAME}/not-copied")
+
+
+def test_that_of_another_account_is_pending_apart(
+    aws: PretendedAws, an_instance: dict[str, Any], other_account: str, slow_snapshots: None
+):
+    key = aws.access(OSAKA, other_account).client("kms").create_key()["KeyMetadata"]["Arn"]
+    copying = Copying(aws, copies_of(aws, other_account, account_kms_key_id=key))
+    copying.take()
+    aws.snapshots_are("available")
+    copying.copy()
+    aws.snapshots_are("available", OSAKA)
+    (of_copy,) = copies(copying)
+    copying.copy()
+    aws.snapshots_are("available", OSAKA, OTHER_ACCOUNT)
+
+    both = copies(copying)
+
+    assert of_copy in both
+    assert {one.run_key for one in both} == {of_copy.run_key, of_copy.run_key.replace(OSAKA, f"vault/{OSAKA}")}
+    copied = copying.copy()
+    other = in_account(copying.api, copying.copies)
+    assert isinstance(copied, Copied)
+    assert copied.in_account is not None
+    assert other is not None
+    note_recorded(other, copied.in_account.snapshot, AT_0230)
+    assert copies(copying) == (of_copy,)
