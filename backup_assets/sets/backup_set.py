@@ -18,7 +18,7 @@ from backup_assets.sets.records import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Damage:
     """A manifest or record that cannot be read: its key, the set it is about, and one readable text."""
 
@@ -28,7 +28,7 @@ class Damage:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BackupSet:
     """A manifest with what lies beside it in one store.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from backup_assets.sets.place import (
     ARTIFACT_FOLDERS,
     META,
     Place,
+    QuickStore,
     ReadableStore,
     StoredObject,
     is_manifest,
@@ -26,9 +27,12 @@ from backup_assets.sets.place import (
     set_id_of,
 )
 from backup_assets.sets.records import EncryptionRecord, Record, parse_record
+from backup_assets.sets.uncollected import uncollected
 
 #: Far above any real one (10,000 tables take about 3 MB): what is larger is no document of ours.
 LARGEST_DOCUMENT_BYTES = 64 << 20
+#: So many documents are fetched before they are parsed together.
+BATCH = 1000
 Document = TypeVar("Document")
 
 
@@ -67,6 +71,7 @@ class Catalog:
         ``where`` is what messages call the store; left out, the place alone.
         """
         self._store = store
+        self._quick = store if isinstance(store, QuickStore) else None
         self.place = place
         self._readers = readers
         self.where = where or place.root
@@ -77,31 +82,67 @@ class Catalog:
     def _names(self) -> dict[str, StoredObject]:
         # The manifests are listed before the artifacts: an artifact is stored before its manifest, so that a set
         # which is finished between the two listings is either not seen or seen whole.
-        folders = (META, *ARTIFACT_FOLDERS)
-        listed = (stored for folder in folders for stored in self._store.list(self.place.key(folder)))
+        listed = [*self._listed(META)]
+        with self._pool(len(ARTIFACT_FOLDERS)) as pool:
+            for found in (pool.map if pool else map)(self._listed, ARTIFACT_FOLDERS):
+                listed += found
         return {self.place.name(stored.key): stored for stored in listed}
 
-    def _read(self, name: str, parse: Callable[[bytes, str], Document]) -> Document | Damage:
+    def _listed(self, folder: str) -> list[StoredObject]:
+        return list(self._store.list(self.place.key(folder)))
+
+    def _pool(self, work: int) -> AbstractContextManager[ThreadPoolExecutor | None]:
+        """Return the threads that share ``work`` things to ask the store for; None where this one does it all."""
+        return ThreadPoolExecutor(min(self._readers, work)) if self._readers > 1 and work > 1 else nullcontext()
+
+    def _fetched(self, name: str) -> bytes | Damage:
         stored = self._names[name]
         try:
             if stored.size > LARGEST_DOCUMENT_BYTES:
                 raise CheckFailed(f"{stored.key} is damaged", why=f"it has {stored.size} bytes")
+            if self._quick is not None:
+                return self._quick.read_small(stored)
             with self._store.open(stored.key) as handle:
-                return parse(handle.read(), stored.key)
+                return handle.read()
         except TransientFault:  # the store is at fault, not this file: no listing is better than half of one
             raise
         except BackupError as error:
-            kind = "manifest" if is_manifest(name) else record_kind_of(name) or ""
-            return Damage(stored.key, set_id_of(name) or "", kind, str(error))
+            return self._damage(name, error)
+
+    def _parsed(self, name: str, content: bytes | Damage, parse: Callable[[bytes, str], Document]) -> Document | Damage:
+        if isinstance(content, Damage):
+            return content
+        try:
+            return parse(content, self.place.key(name))
+        except BackupError as error:
+            return self._damage(name, error)
+
+    def _damage(self, name: str, error: BackupError) -> Damage:
+        kind = "manifest" if is_manifest(name) else record_kind_of(name) or ""
+        return Damage(self.place.key(name), set_id_of(name) or "", kind, str(error))
 
     def _read_all(
         self, names: list[str], parse: Callable[[bytes, str], Document]
     ) -> Iterator[tuple[str, Document | Damage]]:
-        if self._readers == 1 or len(names) < 2:
-            yield from ((name, self._read(name, parse)) for name in names)
-            return
-        with ThreadPoolExecutor(self._readers) as pool:
-            yield from zip(names, pool.map(lambda name: self._read(name, parse), names), strict=True)
+        with self._pool(len(names)) as pool:
+            for batch in self._batches(names):
+                contents = [*(pool.map if pool else map)(self._fetched, batch)]
+                with uncollected():
+                    read = [self._parsed(*one, parse) for one in zip(batch, contents, strict=True)]
+                yield from zip(batch, read, strict=True)
+
+    def _batches(self, names: list[str]) -> Iterator[list[str]]:
+        """Yield the names in groups that are read together, none of much more than one largest document."""
+        batch: list[str] = []
+        total = 0
+        for name in names:
+            batch.append(name)
+            total += self._names[name].size
+            if len(batch) == BATCH or total >= LARGEST_DOCUMENT_BYTES:
+                yield batch
+                batch, total = [], 0
+        if batch:
+            yield batch
 
     @_unlocked_property
     def _manifests(self) -> tuple[dict[str, Manifest], tuple[Damage, ...]]:
@@ -136,6 +177,12 @@ class Catalog:
     def _sets(self) -> dict[str, BackupSet]:
         manifests, _ = self._manifests
         records, damaged = self._records
+        with uncollected():
+            return self._put_together(manifests, records, damaged)
+
+    def _put_together(
+        self, manifests: dict[str, Manifest], records: dict[str, list[Record]], damaged: dict[str, list[Damage]]
+    ) -> dict[str, BackupSet]:
         found = {
             set_id: BackupSet(
                 manifest,
@@ -145,7 +192,8 @@ class Catalog:
             )
             for set_id, manifest in manifests.items()
         }
-        whole = [replace(one, faults=one.faults + self._faults_of_needs(one, found)) for one in found.values()]
+        lacking = ((one, self._faults_of_needs(one, found)) for one in found.values())
+        whole = [replace(one, faults=one.faults + faults) if faults else one for one, faults in lacking]
         newest_first = sorted(whole, key=lambda one: (one.taken_at, one.id), reverse=True)
         return {one.id: one for one in newest_first}
 
@@ -165,6 +213,8 @@ class Catalog:
         return tuple(faults)
 
     def _faults_of_needs(self, one: BackupSet, found: dict[str, BackupSet]) -> tuple[str, ...]:
+        if not one.manifest.needs:
+            return ()
         faults: list[str] = []
         for needed in sorted(self.closure_ids(one)):
             if needed not in found:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from backup_assets.sets.backup_id import BackupId, id_in_name
 
@@ -18,7 +18,7 @@ MANIFEST_SUFFIX = ".manifest.json"
 _RECORD = re.compile(r"meta/[^./]+\.(?P<kind>[a-z_]+)\.(?P<at>[0-9]{8}T[0-9]{6}Z)-(?P<tag>[0-9a-f]{8})\.json")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class StoredObject:
     """One complete object of a store.
 
@@ -40,6 +40,15 @@ class ReadableStore(Protocol):
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Yield the content of ``key`` as a stream."""
+        ...
+
+
+@runtime_checkable
+class QuickStore(ReadableStore, Protocol):
+    """A store that has a quicker way to read a small object whole than opening it."""
+
+    def read_small(self, listed: StoredObject) -> bytes:
+        """Return the content of an object that was just listed."""
         ...
 
 
@@ -98,6 +107,8 @@ def set_id_of(name: str) -> str | None:
 
 def is_manifest(name: str) -> bool:
     """Tell whether ``name`` (``meta/ID.manifest.json``) is that of a manifest."""
+    if not name.endswith(MANIFEST_SUFFIX):  # so says a look at the end of most names
+        return False
     set_id = set_id_of(name)
     return set_id is not None and name == f"{META}/{set_id}{MANIFEST_SUFFIX}"
 

@@ -12,11 +12,21 @@ from functools import cached_property
 
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.retention_brakes import brakes, time_text, too_large_a_share
-from backup_assets.sets.retention_generations import Candidate, Quality, by_age, by_generation, duration, local_day
+from backup_assets.sets.retention_generations import (
+    Candidate,
+    Quality,
+    by_age,
+    by_generation,
+    duration,
+    local_day,
+    newest,
+)
 from backup_assets.sets.retention_plan import Code, Line, Reason, RetentionPlan
 from backup_assets.sets.retention_policy import CLOCK_TOLERANCE, Elsewhere, RetentionPolicy, has_failed, is_verified
+from backup_assets.sets.uncollected import uncollected
 
 _NOTHING = Elsewhere()
+_FAILED = Reason("failed", "its verification failed")
 
 
 def plan(
@@ -34,7 +44,8 @@ def plan(
     ``elsewhere`` is what other stores know. ``now`` is aware. Applied and made again for the same ``now``, the plan
     deletes nothing more.
     """
-    return _Planning(sets, policy, now, store, elsewhere, damaged).plan()
+    with uncollected():  # one walk of the collector through a hundred thousand sets takes longer than the plan
+        return _Planning(sets, policy, now, store, elsewhere, damaged).plan()
 
 
 class _Planning:
@@ -51,7 +62,7 @@ class _Planning:
         self._now = now
         self._store = store
         self._elsewhere = elsewhere
-        self._all = sorted((self._candidate(one) for one in sets), key=lambda c: (c.taken_at, c.id), reverse=True)
+        self._all = sorted([self._candidate(one) for one in sets], key=newest, reverse=True)
         self._by_id = {candidate.id: candidate for candidate in self._all}
         self._past = [candidate for candidate in self._all if not candidate.in_future]
         self._damaged = tuple(sorted({damage.set_id for damage in damaged if damage.kind == "manifest"}))
@@ -65,23 +76,26 @@ class _Planning:
             self._keep_what_nothing_follows(past)
         self._keep_by_wish()
         self._keep_required()
-        going = sum(candidate.id not in self._kept for candidate in self._all)
+        going = sum([candidate.id not in self._kept for candidate in self._all])
         held = {set_id for set_id, reasons in self._kept.items() if any(reason.code == "held" for reason in reasons)}
         blocked = (
             *brakes(self._all, held, self._policy, self._now),
             *too_large_a_share(going, len(self._all), self._policy),
         )
-        lines = tuple(self._line(candidate, bool(blocked)) for candidate in self._all)
+        lines = tuple([self._line(candidate, bool(blocked)) for candidate in self._all])
         return RetentionPlan(lines, blocked, self._damaged)
 
     # -- what is known of a set --------------------------------------------------------------------------------------
 
     def _candidate(self, one: BackupSet) -> Candidate:
         manifest = one.manifest
+        kinds = {record.kind for record in one.records}
         known = self._elsewhere.verifications.get(manifest.id, ())
         quality = Quality.VERIFIED
         if one.faults:
             quality = Quality.INCOMPLETE
+        elif not (one.records or known):
+            quality = Quality.COMPLETE
         elif not is_verified(one, self._store, known):
             # Also what failed elsewhere and was never proven: the copies are equal.
             records = sorted((*one.verifications, *known), key=lambda record: record.at)
@@ -96,6 +110,7 @@ class _Planning:
             quality=quality,
             day=local_day(taken_at, self._policy.zone),
             in_future=taken_at - self._now > CLOCK_TOLERANCE,
+            may_be_held=bool(manifest.hold or one.damaged_records or "hold" in kinds),
         )
 
     def _keep(self, candidate: Candidate, code: Code, text: str) -> None:
@@ -105,9 +120,9 @@ class _Planning:
 
     def _keep_floors(self, past: Sequence[Candidate]) -> None:
         self._keep(past[0], "newest", "the newest set")
-        newest = next((candidate for candidate in past if candidate.quality.is_complete), None)
-        if newest is not None and newest is not past[0]:
-            self._keep(newest, "newest_complete", "the newest complete set")
+        complete = next((candidate for candidate in past if candidate.quality.is_complete), None)
+        if complete is not None and complete is not past[0]:
+            self._keep(complete, "newest_complete", "the newest complete set")
         verified = _newest_verified(past)
         if verified is not None:
             self._keep(verified, "last_verified", "the last verified set")
@@ -134,14 +149,14 @@ class _Planning:
                     "from_the_future",
                     f"taken at {time_text(candidate.taken_at)}, which is in the future: a clock was wrong",
                 )
-            hold = candidate.set.hold_at(self._now) if _may_be_held(candidate.set) else None
+            hold = candidate.set.hold_at(self._now) if candidate.may_be_held else None
             if hold is not None:
                 end = f", until {time_text(hold.until)}" if hold.until else ""
                 self._keep(candidate, "held", f"held: {hold.reason}{end}")
             elif (reason := self._elsewhere.held.get(candidate.id)) is not None:
                 self._keep(candidate, "held", f"held in another store: {reason}")
-            for store in self._elsewhere.last_verified.get(candidate.id, ()):
-                self._keep(candidate, "last_verified_elsewhere", f"the last verified set of the store {store}")
+            for other in self._elsewhere.last_verified.get(candidate.id, ()):
+                self._keep(candidate, "last_verified_elsewhere", f"the last verified set of the store {other}")
             if self._damaged and _has_full_archive(candidate.set):
                 self._keep(
                     candidate,
@@ -166,10 +181,10 @@ class _Planning:
                     reached.add(set_id)
                     waiting.append(needed)
         for set_id, dependants in needed_by.items():
-            newest = max(dependants, key=lambda one: (one.taken_at, one.id))
             more = f", and {len(dependants) - 1} more," if len(dependants) > 1 else ""
             verb = "need" if more else "needs"
-            self._keep(self._by_id[set_id], "required", f"{newest.id}{more} {verb} it to be restored")
+            text = f"{max(dependants, key=newest).id}{more} {verb} it to be restored"
+            self._keep(self._by_id[set_id], "required", text)
 
     # -- the answer --------------------------------------------------------------------------------------------------
 
@@ -179,48 +194,46 @@ class _Planning:
             return Line(candidate.set, "keep", tuple(kept))
         reasons = self._why_deleted(candidate)
         if blocked:
-            text = f"nothing is deleted now; otherwise: {'; '.join(reason.text for reason in reasons)}"
-            return Line(candidate.set, "keep", (Reason("blocked", text),))
+            return Line(candidate.set, "keep", _instead_of(reasons))
         return Line(candidate.set, "delete", reasons)
 
     def _why_deleted(self, candidate: Candidate) -> tuple[Reason, ...]:
-        reasons: list[Reason] = []
+        usual = self._superseded.get((candidate.kind, candidate.day)) or self._outlived[candidate.kind]
         if candidate.quality is Quality.INCOMPLETE:
-            reasons.append(Reason("incomplete", f"incomplete: {candidate.set.faults[0]}"))
-        elif candidate.quality is Quality.FAILED:
-            reasons.append(Reason("failed", "its verification failed"))
-        better = self._daily.get((candidate.kind, candidate.day))
-        if better is not None:
-            return (*reasons, Reason("superseded", f"{better} is kept of that day"))
-        return (*reasons, self._outlived[candidate.kind])
+            return (Reason("incomplete", f"incomplete: {candidate.set.faults[0]}"), *usual)
+        if candidate.quality is Quality.FAILED:
+            return (_FAILED, *usual)
+        return usual
 
     @cached_property
-    def _outlived(self) -> dict[str, Reason]:
+    def _outlived(self) -> dict[str, tuple[Reason]]:
         """Why sets of a kind go that nothing keeps; for one that is kept of its day there is more to say."""
         policy = self._policy
         kept = f"{policy.weekly} weekly and {policy.monthly} monthly sets that are kept"
-        texts = {"full": f"none of the {policy.daily} daily, {kept}", "important_tables": f"none of the {kept}"}
+        daily = f"none of the {policy.daily} daily, {kept}"
+        texts = {"full": daily, "infrastructure": daily, "important_tables": f"none of the {kept}"}
         if policy.keep_days is not None:
             texts = dict.fromkeys(texts, f"older than the {policy.keep_days} days that this store keeps")
-        return {kind: Reason("outlived", text) for kind, text in texts.items()}
+        return {kind: (Reason("outlived", text),) for kind, text in texts.items()}
 
     @cached_property
-    def _daily(self) -> dict[tuple[str, date], str]:
-        """The ids that days are kept by."""
+    def _superseded(self) -> dict[tuple[str, date], tuple[Reason]]:
+        """Why the other sets of a kind and day go that one set is kept of."""
         return {
-            (candidate.kind, candidate.day): candidate.id
+            (candidate.kind, candidate.day): (Reason("superseded", f"{candidate.id} is kept of that day"),)
             for candidate in self._past
-            if any(reason.code == "daily" for reason in self._kept.get(candidate.id, ()))
+            if candidate.id in self._kept and any(reason.code == "daily" for reason in self._kept[candidate.id])
         }
+
+
+def _instead_of(reasons: tuple[Reason, ...]) -> tuple[Reason]:
+    """Return the one reason of a set that stays only because nothing is deleted now."""
+    text = "; ".join([reason.text for reason in reasons])
+    return (Reason("blocked", f"nothing is deleted now; otherwise: {text}"),)
 
 
 def _newest_verified(past: Sequence[Candidate]) -> Candidate | None:
     return next((candidate for candidate in past if candidate.quality is Quality.VERIFIED), None)
-
-
-def _may_be_held(one: BackupSet) -> bool:
-    """Tell quickly of most sets that they are not held: of a hundred thousand that is worth a second."""
-    return bool(one.manifest.hold or one.damaged_records or any(record.kind == "hold" for record in one.records))
 
 
 def _has_full_archive(one: BackupSet) -> bool:

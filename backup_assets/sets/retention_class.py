@@ -12,6 +12,8 @@ from backup_assets.sets.manifest import Manifest
 RetentionClass = Literal["daily", "weekly", "monthly"]
 #: Days after which the lifecycle rules remove what is tagged with a class: 14 daily, 8 weekly, 12 monthly.
 KEPT_DAYS: Mapping[RetentionClass, int] = MappingProxyType({"daily": 14, "weekly": 56, "monthly": 365})
+#: What is tagged with the class of a held set instead of its own is removed by no rule.
+HELD = "held"
 #: The longest distance between full archives, in days, with which every differential is outlived by its full one. The
 #: 12 days that 56 leaves besides these and the 14 of a differential are for copies that are made late.
 LONGEST_FULL_EVERY_DAYS = 30

@@ -8,10 +8,11 @@ daily sets are fourteen that can be restored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import IntEnum
+from operator import attrgetter
+from typing import NamedTuple
 
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.retention_plan import Code, Reason
@@ -44,9 +45,11 @@ class Quality(IntEnum):
         return self in (Quality.COMPLETE, Quality.VERIFIED)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A set with what deciding about it takes; ``day`` is its local one."""
+class Candidate(NamedTuple):
+    """A set with what deciding about it takes; ``day`` is its local one.
+
+    Looked up once: going back to the manifests of a hundred thousand sets for every rule is slow, in memory too.
+    """
 
     set: BackupSet
     id: str
@@ -55,6 +58,11 @@ class Candidate:
     quality: Quality
     day: date
     in_future: bool
+    may_be_held: bool
+
+
+#: By which candidates are sorted: the moment that they show.
+newest = attrgetter("taken_at", "id")
 
 
 def local_day(moment: datetime, zone: tzinfo) -> date:
@@ -77,17 +85,21 @@ def by_age(past: Sequence[Candidate], policy: RetentionPolicy, now: datetime) ->
 def by_generation(past: Sequence[Candidate], policy: RetentionPolicy, now: datetime) -> Iterator[Kept]:
     """Yield what is kept of sets of one kind, none of them from the future, as recent, daily, weekly or monthly."""
     reason = Reason("recent", f"taken in the last {duration(policy.all_for)}")
-    for candidate in past:
-        if now - candidate.taken_at <= policy.all_for:
-            yield candidate, reason
+    for candidate in past:  # newest first
+        if now - candidate.taken_at > policy.all_for:
+            break
+        yield candidate, reason
+    days = _best(past, date.toordinal)
     # The important tables are taken once a week, beside the daily sets that hold them too.
-    if any(candidate.kind == "full" for candidate in past):
-        yield from _periods(past, "daily", policy.daily, lambda day: day.toordinal(), lambda day: f"day {day}")
-    # Day 1 of the calendar was a Monday, as every ISO week begins.
-    yield from _periods(past, "weekly", policy.weekly, lambda day: (day.toordinal() - 1) // 7, _week)
-    yield from _periods(
-        past, "monthly", policy.monthly, lambda day: day.year * 12 + day.month, lambda day: f"month {day:%Y-%m}"
-    )
+    if any(candidate.kind != "important_tables" for candidate in past):
+        yield from _counted(days, "daily", policy.daily, lambda day: f"day {day}")
+    # The best of a week or month is the best of its best days. Day 1 of the calendar was a Monday, as every ISO week
+    # begins.
+    best = sorted(days, key=newest, reverse=True)
+    weeks = _best(best, lambda day: (day.toordinal() - 1) // 7)
+    yield from _counted(weeks, "weekly", policy.weekly, _week)
+    months = _best(best, lambda day: day.year * 12 + day.month)
+    yield from _counted(months, "monthly", policy.monthly, lambda day: f"month {day:%Y-%m}")
 
 
 def duration(time: timedelta) -> str:
@@ -103,18 +115,21 @@ def _week(day: date) -> str:
     return f"week {year}-W{week:02d}"
 
 
-def _periods(
-    past: Sequence[Candidate], code: Code, count: int, period_of: Callable[[date], int], name: Callable[[date], str]
-) -> Iterator[Kept]:
+def _best(newest_first: Iterable[Candidate], period_of: Callable[[date], int]) -> list[Candidate]:
+    """Return the best candidate of each period, the last period first; of the equally good ones it is the newest."""
     best: dict[int, Candidate] = {}
-    for candidate in past:
+    for candidate in newest_first:
         period = period_of(candidate.day)
         known = best.get(period)
-        # What is newest comes first, and an equally good one does not take its place.
         if known is None or candidate.quality > known.quality:
             best[period] = candidate
+    return [best[period] for period in sorted(best, reverse=True)]
+
+
+def _counted(best: Iterable[Candidate], code: Code, count: int, name: Callable[[date], str]) -> Iterator[Kept]:
+    """Yield the best of each period, until ``count`` of them can be restored."""
     counted = 0
-    for _, candidate in sorted(best.items(), reverse=True):
+    for candidate in best:
         if counted == count:
             return
         if candidate.quality is Quality.VERIFIED:

@@ -41,7 +41,7 @@ Code = Literal[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reason:
     """One reason: ``code`` for programs, ``text`` a short sentence for people."""
 
@@ -49,7 +49,7 @@ class Reason:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """What becomes of one set; there is always a reason."""
 

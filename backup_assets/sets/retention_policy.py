@@ -103,8 +103,14 @@ def is_verified(one: BackupSet, store: str, known: Sequence[VerificationRecord] 
     """
     if one.faults:
         return False
-    records = sorted((*one.verifications, *known), key=lambda record: record.at) if known else one.verifications
-    if all(record.passed for record in records):  # the usual case, and the quickest to tell
-        return any(record.is_proof for record in records)
+    proven = False
+    for record in (*one.records, *known) if known else one.records:
+        if record.kind == "verification":
+            if not record.passed:
+                break
+            proven = proven or record.is_proof
+    else:
+        return proven  # nothing ever failed: the usual case, and the quickest to tell
+    records = sorted((*one.verifications, *known), key=lambda record: record.at)
     merged = BackupSet(one.manifest, tuple(records))
     return merged.verified is not None and not has_failed(records, store)

@@ -92,10 +92,7 @@ class FolderStore:
         path = self.path_of(key)
         self._require_root()
         with explained(f"open {key}", self.root):
-            try:
-                raw = _Reading(path, key, self.root) if self.stat(key) else None
-            except FileNotFoundError:
-                raw = None
+            raw = _opened(path, key, self.root)
         if raw is None:
             raise MissingObject(
                 f"there is no {key} in {self.describe()}",
@@ -328,8 +325,8 @@ class FolderStore:
 class _Reading(io.FileIO):
     """An open file whose read errors say which object and folder they are about."""
 
-    def __init__(self, path: Path, key: str, root: Path) -> None:
-        super().__init__(path, "rb")
+    def __init__(self, descriptor: int, key: str, root: Path) -> None:
+        super().__init__(descriptor, "rb")
         self._key = key
         self._root = root
 
@@ -340,6 +337,23 @@ class _Reading(io.FileIO):
     def readall(self) -> bytes:
         with explained(f"read {self._key}", self._root):
             return super().readall()
+
+
+def _opened(path: Path, key: str, root: Path) -> _Reading | None:
+    """Return the open file of an object; None where there is none, or what bears its name is no regular file."""
+    try:
+        # A pipe must not make us wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENXIO or (error.errno == errno.ELOOP and path.is_symlink()):  # a socket; a link
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return _Reading(descriptor, key, root)
+    os.close(descriptor)
+    return None
 
 
 def _sha256_on_disk(path: Path) -> str:

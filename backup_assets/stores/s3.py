@@ -28,6 +28,7 @@ from backup_assets.stores.contract import (
     is_key,
     require_key,
 )
+from backup_assets.stores.s3_documents import SmallObjects
 from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, explained, is_denied, is_missing
 from backup_assets.stores.s3_location import S3Location, client_of
 from backup_assets.stores.s3_reading import ObjectReader
@@ -115,6 +116,14 @@ class S3Store:
         with io.BufferedReader(ObjectReader(self._client, self.location, key), CHUNK_BYTES) as handle:
             yield handle
 
+    def read_small(self, listed: StoredObject) -> bytes:
+        """Return the content of a small object at small cost; raises as reading from :meth:`open` does."""
+        content = self._documents.read(require_key(listed.key), listed.size)
+        if content is None:
+            with self.open(listed.key) as handle:
+                content = handle.read()
+        return content
+
     def stat(self, key: str) -> StoredObject | None:
         """Return size and time of an object, or None; its SHA-256 where it was stored in one part."""
         found, _ = self._look(require_key(key))
@@ -148,6 +157,18 @@ class S3Store:
         require_key(key)
         with explained(f"delete {key}", self.location, key):
             self._client.delete_object(**self._address(key))
+
+    def tags_of(self, key: str) -> dict[str, str]:
+        """Return the tags of an object; raises AccessDenied unless this role may read them."""
+        with explained(f"read the tags of {key}", self.location, require_key(key)):
+            answer = self._client.get_object_tagging(**self._address(key))
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Give an object these tags and no others; its content stays as it is. Raises AccessDenied."""
+        listed = [{"Key": name, "Value": value} for name, value in tags.items()]
+        with explained(f"change the tags of {key}", self.location, require_key(key)):
+            self._client.put_object_tagging(**self._address(key), Tagging={"TagSet": listed})
 
     def describe(self) -> str:
         """Return where the store is."""
@@ -295,9 +316,7 @@ class S3Store:
         return digest.hexdigest()
 
     def _tagged_sha256(self, key: str) -> str | None:
-        with explained(f"read the tags of {key}", self.location, key):
-            answer = self._client.get_object_tagging(**self._address(key))
-        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}.get("sha256")
+        return self.tags_of(key).get("sha256")
 
     # -- proving -----------------------------------------------------------------------------------------------------
 
@@ -381,6 +400,11 @@ class S3Store:
     @cached_property
     def _client(self) -> Any:
         return client_of(self.location)
+
+    @cached_property
+    def _documents(self) -> SmallObjects:
+        with explained("look for credentials", self.location):
+            return SmallObjects(self.location)
 
     @property
     def _throttle(self) -> Throttle:

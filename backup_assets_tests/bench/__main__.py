@@ -7,7 +7,14 @@ import statistics
 import sys
 from pathlib import Path
 
-from backup_assets_tests.bench import bench_attachments, bench_chain, databases
+from backup_assets_tests.bench import (
+    bench_attachments,
+    bench_chain,
+    bench_definitions,
+    bench_listing,
+    bench_retention,
+    databases,
+)
 from backup_assets_tests.bench.chain import missing_programs
 
 #: step, what it is compared with, and the goal for the ratio.
@@ -19,7 +26,7 @@ RATIOS = (
     ("verification", "pg_restore -j2", "at most 1.5"),
     ("verification with content", "pg_restore -j2", ""),
 )
-PARTS = ("databases", "attachments", "chain")
+PARTS = ("databases", "attachments", "chain", "retention", "listing", "definitions")
 
 
 def table(results: dict[str, list[float]], compared: tuple[tuple[str, str, str], ...]) -> list[str]:
@@ -27,6 +34,8 @@ def table(results: dict[str, list[float]], compared: tuple[tuple[str, str, str],
     lines = ["", "| step | seconds (median) | all rounds |", "|---|---:|---|"]
     for name, values in results.items():
         lines.append(f"| {name} | {statistics.median(values):.2f} | {_listed(values)} |")
+    if not compared:
+        return lines
     lines += ["", "| compared | ratio (median) | all rounds | goal |", "|---|---:|---|---|"]
     for step, against, goal in compared:
         # Round by round, so that what else the machine did in a round weighs on both sides of its ratio.
@@ -64,6 +73,12 @@ def main() -> int:
     if "attachments" in parts and arguments.attachments:
         figures = bench_attachments.run(arguments.attachments)
         lines += ["", "| attachments | figure |", "|---|---:|", *(f"| {k} | {v:g} |" for k, v in figures.items())]
+    if "retention" in parts:
+        lines += table(bench_retention.measure(arguments.rounds, _say), bench_retention.RATIOS)
+    if "listing" in parts:
+        lines += table(bench_listing.measure(arguments.rounds, _say), bench_listing.RATIOS)
+    if "definitions" in parts:
+        lines += table(bench_definitions.measure(arguments.home / "definitions", arguments.rounds, _say), ())
     lines += ["", f'Measured on {databases.machine()}, `make bench ARGS="{" ".join(sys.argv[1:])}"`.']
     text = "\n".join(lines[1:]) + "\n"
     print(text)

@@ -61,6 +61,13 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - begun
 
 
+def processor_seconds(work: Callable[[], object]) -> float:
+    """Return how much processor time ``work`` took in this process, whatever else the machine did."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
 def bare_dump(bench: Bench, *options: str, keep: Path | None = None) -> float:
     """Return the seconds of a bare pg_dump with its file on the same disk, removed unless it is to ``keep``."""
     target = keep or bench.workdir / "bare.dump"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup_assets.errors import CheckFailed, EnvironmentFault, Refused, TransientFault
+from backup_assets.sets import catalog
 from backup_assets.sets.catalog import Catalog, IncompleteSet, NoSuchSet
 from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import Place, StoredObject
@@ -241,6 +242,36 @@ def test_several_readers_see_what_one_sees(store: ShelfStore) -> None:
     put_record(store, a_verification(today.id))
 
     assert Catalog(store, ERP4, readers=4).sets() == Catalog(store, ERP4).sets()
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_more_documents_than_are_read_together_are_all_read(
+    store: ShelfStore, monkeypatch: pytest.MonkeyPatch, readers: int
+) -> None:
+    manifests = three_days(store)
+    put(store, ERP4.manifest_key(a_manifest(NOW - 9 * DAY).id), b"{}")
+    for manifest in manifests:
+        put_record(store, a_verification(manifest.id))
+    at_once = Catalog(store, ERP4).sets()
+    for name, most in (("BATCH", 2), ("LARGEST_DOCUMENT_BYTES", max(map(len, (m.to_json() for m in manifests))))):
+        monkeypatch.setattr(catalog, name, most)
+        catalog_in_parts = Catalog(store, ERP4, readers=readers)
+
+        assert catalog_in_parts.sets() == at_once
+        assert len(catalog_in_parts.problems) == 1
+
+
+def test_a_store_with_a_quick_way_to_read_is_read_so(store: ShelfStore) -> None:
+    class QuickShelf(ShelfStore):
+        def read_small(self, listed: StoredObject) -> bytes:
+            return self.objects[listed.key][0]
+
+    quick = QuickShelf()
+    quick.objects = store.objects
+    three_days(store)
+
+    assert Catalog(quick, ERP4).sets() == Catalog(store, ERP4).sets()
+    assert quick.opened == []
 
 
 # -- which one is meant ------------------------------------------------------------------------------------------------

@@ -1,0 +1,38 @@
+"""How are thousands of documents parsed without the garbage collector walking through all of them again and again?
+
+Parsing makes many objects and no garbage in cycles. The collector, which counts new objects alone, looks through
+everything that lives each time their number has grown by a quarter: measured with 10,000 manifests of 30 tables each
+that is two thirds of the time of parsing.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_lock = threading.Lock()
+_pauses = 0
+_was_enabled = False
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the garbage collector of the whole process for a block; for work of a second at most, never for a wait.
+
+    Blocks may overlap in several threads: the last one to end switches the collector on again, if it was on.
+    """
+    global _pauses, _was_enabled  # the collector is global too
+    with _lock:
+        if _pauses == 0:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _pauses += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _pauses -= 1
+            if _pauses == 0 and _was_enabled:
+                gc.enable()
