@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from backup_assets.capture.assets import OWNERS
+from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError, CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.progress import human_bytes
@@ -50,30 +51,39 @@ def build_retention(database: DatabaseSettings, settings: Settings) -> dg.Assets
     def retention(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_failure():
             done = list(prune_all(database, settings, apply=apply))
-        for one in done:
-            for line in _told(one):
-                context.log.info(line)
-        unwell = [one for one in done if not one.is_well]
-        figures = figures_of(done)
-        result = dg.AssetCheckResult(
-            passed=not unwell,
-            asset_key=key,
-            check_name=CHECK,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description="\n".join(line for one in done for line in _told(one)),
-            metadata={"problem_count": len(unwell), **({} if not unwell else figures)},
-        )
-        if unwell:
-            yield result
-            raise failure_of(error_of(unwell))
-        yield dg.MaterializeResult(asset_key=key, metadata=figures, check_results=[result])
+        yield from outcome_of(context, key, done)
 
     return retention
 
 
+def outcome_of(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, done: Sequence[Pruned]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Yield what became of a retention, with its check; raises the Failure of everything that could not be done."""
+    for one in done:
+        for line in _told(one):
+            context.log.info(line)
+    unwell = [one for one in done if not one.is_well]
+    figures = figures_of(done)
+    result = dg.AssetCheckResult(
+        passed=not unwell,
+        asset_key=key,
+        check_name=CHECK,
+        severity=dg.AssetCheckSeverity.ERROR,
+        # A paragraph each: the UI takes it for Markdown, where a line's end is none.
+        description="\n\n".join(line for one in done for line in _told(one)),
+        metadata={"problem_count": len(unwell), **({} if not unwell else figures)},
+    )
+    if unwell:
+        yield result
+        raise failure_of(error_of(unwell))
+    yield dg.MaterializeResult(asset_key=key, metadata=figures, check_results=[result])
+
+
 def build_retention_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job `<database>_retention_job`."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_retention_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
         tags=job_tags("retention", database),

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field
 from backup_assets import __version__
 from backup_assets.errors import CheckFailed
 from backup_assets.local import local_store, place_of
-from backup_assets.sets.manifest import Part, SetId, what_is_wrong
+from backup_assets.sets.manifest import Manifest, Part, SetId, SetKind, what_is_wrong
 from backup_assets.sets.records import DrillRecord, RestoreRecord, VerificationRecord
 from backup_assets.sets.retention_plan import Line
 from backup_assets.sets.sealed import seal, unseal
@@ -28,11 +28,12 @@ class GoneSet(Part):
     """A set that was deleted from one store, as it was just before: what a later report still has to know."""
 
     id: SetId
-    kind: Literal["full", "important_tables"]
+    kind: SetKind
     slot: str
     label: str | None = None
     taken_at: AwareDatetime
     size_bytes: int = Field(ge=0)
+    restored_bytes: int = Field(default=0, ge=0, description="What a restore of it brought back; 0: not known.")
     capture_seconds: float = Field(ge=0)
     complete: bool
     verified: VerificationRecord | None = Field(default=None, description="The proof that stood.")
@@ -86,20 +87,35 @@ def note_gone(
 
 def read_gone(database: DatabaseSettings, settings: Settings, *, since: datetime) -> GoneNotes:
     """Return the notes that were written at ``since`` or later; raises as `Store.list` does."""
-    store, place = local_store(settings), place_of(database, settings)
     notes: list[GoneNote] = []
     damaged: list[str] = []
-    earliest = f"{since.astimezone(UTC):{_TIME}}"
-    for stored in store.list(place.key(GONE)):
-        name = stored.key.rpartition("/")[2]
-        if name[: len(earliest)] < earliest:
-            continue
+    for key in note_keys(database, settings, since=since):
         try:
-            with store.open(stored.key) as handle:
-                notes.append(_parse(handle.read(), stored.key))
+            notes.append(read_note(settings, key))
         except CheckFailed:
-            damaged.append(stored.key)
+            damaged.append(key)
     return GoneNotes(tuple(notes), tuple(damaged))
+
+
+def note_keys(database: DatabaseSettings, settings: Settings, *, since: datetime) -> tuple[str, ...]:
+    """Return the keys of the notes of ``since`` or later, oldest first; raises as `Store.list` does.
+
+    A note never changes, and its key has a part of its checksum: a key that was read before need not be read again.
+    """
+    earliest = f"{since.astimezone(UTC):{_TIME}}"
+    listed = local_store(settings).list(place_of(database, settings).key(GONE))
+    return tuple(one.key for one in listed if one.key.rpartition("/")[2][: len(earliest)] >= earliest)
+
+
+def read_note(settings: Settings, key: str) -> GoneNote:
+    """Return the note of a key; raises CheckFailed when it is damaged, and as `Store.open` does."""
+    with local_store(settings).open(key) as handle:
+        return _parse(handle.read(), key)
+
+
+def restored_bytes(manifest: Manifest) -> int:
+    """Return how much a restore of a set brings back: the database and the attachments."""
+    return manifest.server.database_bytes + (manifest.attachments.bytes if manifest.attachments else 0)
 
 
 def _parse(content: bytes, where: str) -> GoneNote:
@@ -109,7 +125,7 @@ def _parse(content: bytes, where: str) -> GoneNote:
         raise CheckFailed(
             f"the note {where} is damaged or from a newer version",
             why=what_is_wrong(error),
-            remedy="nothing needs it but reports of past months",
+            remedy="nothing needs it but reports of past months, and the watch to know of drills of deleted sets",
         ) from error
 
 
@@ -122,6 +138,7 @@ def _gone(line: Line) -> GoneSet:
         label=one.manifest.label,
         taken_at=one.taken_at,
         size_bytes=one.manifest.size_bytes,
+        restored_bytes=restored_bytes(one.manifest),
         capture_seconds=sum(one.manifest.durations.values()),
         complete=not one.faults,
         verified=one.verified,

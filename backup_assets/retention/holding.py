@@ -12,6 +12,7 @@ from backup_assets.errors import BackupError, Refused
 from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, catalog_in, store_named
 from backup_assets.restore.recording import put_record
+from backup_assets.retention.bucket_holds import Ending, keep_held, removes_by_class
 from backup_assets.sets.catalog import NoSuchSet
 from backup_assets.sets.manifest import Hold
 from backup_assets.sets.records import HoldRecord, Record, ReleaseRecord
@@ -20,11 +21,15 @@ from backup_assets.settings import DatabaseSettings, Settings
 
 @dataclass(frozen=True)
 class Placed:
-    """What one store did with a hold or release: ``absent`` means that it does not have the set."""
+    """What one store did with a hold or release: ``absent`` means that it does not have the set.
+
+    ``endings`` is what the store removes by itself although this set is held, or needs it; ``error`` may be why.
+    """
 
     store: str
     state: Literal["recorded", "absent", "failed"]
     error: BackupError | None = None
+    endings: tuple[Ending, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Held:
 
     @property
     def is_well(self) -> bool:
-        """Whether every store that has the set knows of it."""
-        return all(one.error is None for one in self.stores)
+        """Whether every store that has the set knows of it, and keeps it."""
+        return all(one.error is None and not one.endings for one in self.stores)
 
 
 def place_hold(
@@ -96,11 +101,34 @@ def _recorded(
                 placed.append(Placed(name, "absent"))
                 continue
             put_record(store_named(settings, name, writing=True), place, record(set_id))
-            placed.append(Placed(name, "recorded"))
+            placed.append(_recorded_in(database, settings, name, (set_id, found_in), now))
         except BackupError as error:
             placed.append(Placed(name, "failed", error))
     one = catalog_in(store_named(settings, found_in), place).find(set_id)
     return Held(set_id, tuple(placed), one.hold_at(now) if one else None)
+
+
+def _recorded_in(
+    database: DatabaseSettings, settings: Settings, store_name: str, found: tuple[str, str], now: datetime
+) -> Placed:
+    """Return what came of a record that was just put, the bucket's own rules considered.
+
+    ``found`` is the set's id, and a store that could be read: of a bucket into which this role may only write it tells
+    what lies there.
+    """
+    if not removes_by_class(settings, store_name):
+        return Placed(store_name, "recorded")
+    place, (set_id, found_in) = place_of(database, settings), found
+    store = store_named(settings, store_name)
+    sets = {one.id: one for one in catalog_in(store, place).sets()}
+    readable = catalog_in(store_named(settings, found_in), place)
+    chosen = readable.find(set_id)
+    for needed in () if chosen is None else (chosen.id, *readable.closure_ids(chosen)):
+        known = readable.find(needed)
+        if needed not in sets and known is not None and store.stat(place.manifest_key(needed)) is not None:
+            sets[needed] = known
+    kept = keep_held(database, settings, store_name, list(sets.values()), now)
+    return Placed(store_name, "recorded", kept.error, tuple(one for one in kept.endings if one.set_id == set_id))
 
 
 def _found(database: DatabaseSettings, settings: Settings, selector: str) -> tuple[str, str]:

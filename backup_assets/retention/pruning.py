@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from backup_assets.errors import BackupError
 from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, catalog_in, configured_store, store_named
+from backup_assets.retention.bucket_holds import keep_held
 from backup_assets.retention.gone import note_gone
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.deletion import Deleted, delete_sets
@@ -46,7 +47,14 @@ class Pruned:
     @property
     def is_well(self) -> bool:
         """Whether everything that was to be done could be."""
-        return not (self.error or self.failed or (self.plan and self.plan.blocked))
+        return not (self.error or self.failed or self.is_held_up)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether sets that would go now must stay, because the plan is stopped; where none would, nothing is amiss."""
+        return self.plan is not None and any(
+            reason.code == "blocked" for line in self.plan.lines for reason in line.reasons
+        )
 
 
 @dataclass(frozen=True)
@@ -94,13 +102,23 @@ def policy_of(database: DatabaseSettings, settings: Settings, store_name: str) -
 
 
 def prune_all(
-    database: DatabaseSettings, settings: Settings, *, apply: bool = False, allow_large_share: bool = False
+    database: DatabaseSettings,
+    settings: Settings,
+    *,
+    apply: bool = False,
+    allow_large_share: bool = False,
+    surveyed: Survey | None = None,
 ) -> Iterator[Pruned]:
-    """Prune the local store and every further one as :func:`prune` does, except those that prune themselves."""
-    surveyed = survey(database, settings)
+    """Prune the local store and every further one as :func:`prune` does, except those that prune themselves.
+
+    With ``apply`` a bucket that does is told what is held: a copy may have come after its hold, or a hold be over.
+    """
+    surveyed = surveyed or survey(database, settings)
     for name in (LOCAL, *(store.name for store in settings.stores)):
         if name != LOCAL and configured_store(settings, name).kind == "s3":
-            yield Pruned(name, skipped=_BY_LIFECYCLE)
+            kept = keep_held(database, settings, name, surveyed.sets.get(name, ()), surveyed.now) if apply else None
+            told = f"; {kept.changed} objects have another class now, for holds" if kept and kept.changed else ""
+            yield Pruned(name, skipped=_BY_LIFECYCLE + told)
         else:
             yield prune(database, settings, name, apply=apply, allow_large_share=allow_large_share, surveyed=surveyed)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from backup_assets.database_jobs import define_database_job
 from backup_assets.faults import as_failure
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.slots import Slots
@@ -72,7 +73,8 @@ def _result(
         asset_key=[database.name, ASSET],
         check_name=name,
         severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
-        description="\n".join(f"{one.name} {one.state}: {one.text}" for one in found),
+        # A paragraph each: the UI takes it for Markdown, where a line's end is none.
+        description="\n\n".join(f"{one.name} {one.state}: {one.text}" for one in found),
         metadata=_metadata(figures, found),
     )
 
@@ -93,7 +95,8 @@ def _metadata(figures: DatabaseFigures, found: Sequence[Objective]) -> dict[str,
 
 def build_watch_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job `<database>_watch_job`; by hand give it the tag `dagster/partition` of the current slot."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_watch_job",
         selection=dg.AssetSelection.checks(*watch_check_keys(database)),
         description=f"Measure whether the promises about `{database.database}` are kept, from the stores alone.",

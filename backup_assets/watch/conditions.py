@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from backup_assets.watch.figures import DatabaseFigures, Objective, SetFigures
+from backup_assets.watch.alert_words import IN_ENGLISH, AlertWords
+from backup_assets.watch.figures import DatabaseFigures, Objective, SetFigures, StoreFigures
 from backup_assets.watch.kinds import OF_FURTHER_STORES, TOLD, Kind, Severity
 from backup_assets.watch.troubles import Trouble
 
@@ -73,12 +74,22 @@ class Concern:
 
 
 @dataclass(frozen=True)
+class Expiring:
+    """A hold that a store does not keep: the held set, the store, and one sentence with the day."""
+
+    set_id: str
+    store: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is looked at beside the figures; None, or a name in ``unknown_stores``, is what could not be looked at."""
 
     blocked: tuple[Blocked, ...] | None = None
     unknown_stores: tuple[str, ...] = ()
     encryption: tuple[Concern, ...] | None = None
+    expiring: tuple[Expiring, ...] | None = ()
 
 
 def key_of(database: str, kind: Kind, subject: str = "") -> str:
@@ -87,33 +98,35 @@ def key_of(database: str, kind: Kind, subject: str = "") -> str:
 
 
 def conditions_of(
-    figures: DatabaseFigures, troubles: Sequence[Trouble], facts: Facts, now: datetime, *, ui_url: str | None = None
+    figures: DatabaseFigures,
+    troubles: Sequence[Trouble],
+    facts: Facts,
+    now: datetime,
+    *,
+    ui_url: str | None = None,
+    words: AlertWords = IN_ENGLISH,
 ) -> Found:
     """Return everything that is wrong with one database, and what could not be judged. ``now`` must be aware."""
     found = [
-        *_of_runs(troubles, figures.database, now, ui_url),
-        *_of_objectives(figures),
-        *_of_stores(figures),
-        *(
-            Condition(
-                figures.database, "slot_missed", slot, "error",
-                title=f"the slot {slot} has no complete set, and is over",
-                cause="no backup of that time was finished; see its run, if there is one",
-                remedy="a past slot is not filled with today's data; make sure that the next backup runs",
-                slot=slot,
-                lasting=False,
-            )
-            for slot in figures.missed_slots
-        ),
-        *_of_facts(facts, figures.database),
-    ]  # fmt: skip
-    safe = safe_sentence(figures, now)
+        *_of_runs(troubles, figures.database, now, ui_url, words),
+        *_of_objectives(figures, words),
+        *(condition for store in figures.stores for condition in _of_store(store, figures.database, words)),
+        *(_of_missed_slot(slot, figures.database, ui_url, words) for slot in figures.missed_slots),
+        *_of_facts(facts, figures.database, words),
+    ]
+    safe = safe_sentence(figures, now, words)
     conditions = tuple(_with_safe(one, safe) for one in found)
     return Found(conditions, tuple(_undecided(figures, facts)), _dropped(troubles, figures.database, now))
 
 
 def not_measured(
-    database: str, why: str, troubles: Sequence[Trouble], now: datetime, *, ui_url: str | None = None
+    database: str,
+    why: str,
+    troubles: Sequence[Trouble],
+    now: datetime,
+    *,
+    ui_url: str | None = None,
+    words: AlertWords = IN_ENGLISH,
 ) -> Found:
     """Return what can be said where the stores could not be looked at: what Dagster told, and that.
 
@@ -124,47 +137,38 @@ def not_measured(
         "not_measured",
         "",
         "error",
-        title="the stores could not be looked at",
+        title=words.say("not_measured.title"),
         cause=why,
-        safe="What is safe is not known.",
-        remedy="`backup-assets status` and `backup-assets doctor` say more",
+        safe=words.say("not_measured.safe"),
+        remedy=words.say("not_measured.remedy"),
     )
     kinds: tuple[Kind, ...] = (
         "slot_missed", "rpo", "copy_late", "verified", "drill", "rto", "copies", "store_space", "store_unreachable",
-        "sets_damaged", "retention_blocked", "encryption_key",
+        "sets_damaged", "retention_blocked", "hold_expires", "encryption_key",
     )  # fmt: skip
     undecided = tuple(key_of(database, kind) for kind in kinds)
     found = (condition,) if why else ()
     if not why:
         undecided = (*undecided, key_of(database, "not_measured"))
-    conditions = (*found, *_of_runs(troubles, database, now, ui_url))
+    conditions = (*found, *_of_runs(troubles, database, now, ui_url, words))
     return Found(conditions, undecided, _dropped(troubles, database, now))
 
 
-def safe_sentence(figures: DatabaseFigures, now: datetime) -> str:
+def safe_sentence(figures: DatabaseFigures, now: datetime, words: AlertWords = IN_ENGLISH) -> str:
     """Return which set is good, where, and how old it is."""
     proven = _newest(figures, [store.proven for store in figures.stores])
     newest = _newest(figures, [store.newest for store in figures.stores])
     silent = [store.name for store in figures.stores if store.error]
     if proven is not None:
-        text = f"{_told(proven, now)} is proven by a restore"
+        text = words.say("safe.proven", set=_told(proven, now, words))
         if newest is not None and newest[0].taken_at > proven[0].taken_at:
-            text += f"; {_told(newest, now)} is complete and not proven yet"
+            text = words.say("safe.newer", proven=text, set=_told(newest, now, words))
         return text
     if newest is not None:
-        return f"{_told(newest, now)} is complete; no set is proven by a restore"
+        return words.say("safe.complete", set=_told(newest, now, words))
     if silent:
-        return f"not known: {', '.join(silent)} did not answer, and there is no complete set elsewhere"
-    return "nothing: there is no complete set in any store"
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its largest unit: ``3 days``, ``5 h``, ``12 min``."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        # Two days at least, so that a number is not rounded by half.
-        if seconds >= length * (2 if unit == "days" else 1):
-            return f"{int(seconds // length)} {unit}"
-    return f"{int(max(seconds, 0))} s"
+        return words.say("safe.unknown", stores=words.join("listed", silent))
+    return words.say("safe.nothing")
 
 
 def _newest(figures: DatabaseFigures, held: Iterable[SetFigures | None]) -> tuple[SetFigures, tuple[str, ...]] | None:
@@ -180,10 +184,10 @@ def _newest(figures: DatabaseFigures, held: Iterable[SetFigures | None]) -> tupl
     return newest, tuple(stores)
 
 
-def _told(held: tuple[SetFigures, tuple[str, ...]], now: datetime) -> str:
+def _told(held: tuple[SetFigures, tuple[str, ...]], now: datetime, words: AlertWords) -> str:
     one, stores = held
-    age = span((now - one.taken_at).total_seconds())
-    return f"{one.id} (slot {one.slot}, {age} old, in {' and '.join(stores)})"
+    age = words.span((now - one.taken_at).total_seconds())
+    return words.say("safe.set", set=one.id, slot=one.slot, age=age, stores=words.join("and", list(stores)))
 
 
 def _with_safe(condition: Condition, safe: str) -> Condition:
@@ -198,91 +202,105 @@ def _subject(trouble: Trouble) -> str:
     return f"{trouble.subject}@{trouble.partition}" if trouble.partition else trouble.subject
 
 
-def _of_runs(troubles: Iterable[Trouble], database: str, now: datetime, ui_url: str | None) -> Iterator[Condition]:
-    base = (ui_url or "").rstrip("/")
+def _of_runs(
+    troubles: Iterable[Trouble], database: str, now: datetime, ui_url: str | None, words: AlertWords
+) -> Iterator[Condition]:
+    base = _base(ui_url)
     for one in (one for one in troubles if not one.is_forgotten(now)):
-        of_slot = f" for the slot {one.partition}" if one.partition else ""
-        what = "the check" if one.kind == "check_failed" else "the run of"
+        key = f"{one.kind}.title.slot" if one.partition else f"{one.kind}.title"
         yield Condition(
             database, one.kind, _subject(one), one.severity,
-            title=f"{what} {one.subject} failed{of_slot}",
+            title=words.say(key, subject=one.subject, slot=one.partition),
             cause=one.cause,
-            remedy=one.remedy or "open the run, mend the cause, and run it again",
+            remedy=one.remedy or words.say(f"{one.kind}.remedy"),
             slot=one.partition,
-            link=f"{base}/runs/{one.run_id}" if base else f"run {one.run_id}",
+            link=f"{base}/runs/{one.run_id}" if base else words.say("run_failed.link", run=one.run_id),
             since=one.at,
         )  # fmt: skip
 
 
-def _of_objectives(figures: DatabaseFigures) -> Iterator[Condition]:
+def _of_objectives(figures: DatabaseFigures, words: AlertWords) -> Iterator[Condition]:
     has_further = len(figures.stores) > 1
     for objective in figures.objectives:
         if objective.state not in ("warn", "broken") or objective.name not in TOLD:
             continue
         if objective.name in OF_FURTHER_STORES and not has_further:
             continue
-        yield _of_objective(objective, figures.database)
+        yield _of_objective(objective, figures.database, words)
 
 
-def _of_objective(objective: Objective, database: str) -> Condition:
-    told = TOLD[objective.name]
-    is_broken = objective.state == "broken"
+def _of_objective(objective: Objective, database: str, words: AlertWords) -> Condition:
+    kind = TOLD[objective.name]
+    severity: Severity = "error" if objective.state == "broken" else "warn"
     return Condition(
         database,
-        told.kind,
-        objective.name if told.kind == "copies" else "",
-        "error" if is_broken else "warn",
-        title=told.broken if is_broken else told.warn,
+        kind,
+        objective.name if kind == "copies" else "",
+        severity,
+        title=words.say(f"{objective.name}.title.{severity}"),
         cause=objective.text,
-        remedy=told.remedy,
+        remedy=words.say(f"{objective.name}.remedy"),
     )
 
 
-def _of_stores(figures: DatabaseFigures) -> Iterator[Condition]:
-    for store in figures.stores:
-        if store.error:
-            yield Condition(
-                figures.database, "store_unreachable", store.name, "error",
-                title=f"the store {store.name} did not answer",
-                cause=store.error,
-                remedy="`backup-assets doctor` says what it needs",
-            )  # fmt: skip
-        elif store.late and store.kind != "local":
-            yield Condition(
-                figures.database, "copy_late", store.name, "error",
-                title=f"the copy in {store.name} is late",
-                cause=store.late,
-                remedy="look at the last run of the copy; materialize its asset for the slots that are missing",
-            )  # fmt: skip
-        if store.damaged:
-            yield Condition(
-                figures.database, "sets_damaged", store.name, "error",
-                title=f"{store.damaged} manifests or records in {store.name} cannot be read",
-                cause="they are damaged, or were written by a newer version",
-                remedy=f"`backup-assets list --store {store.name}` names them",
-            )  # fmt: skip
+def _of_store(store: StoreFigures, database: str, words: AlertWords) -> Iterator[Condition]:
+    def told(kind: Kind, cause: str) -> Condition:
+        title = words.say(f"{kind}.title", store=store.name, n=store.damaged)
+        remedy = words.say(f"{kind}.remedy", store=store.name)
+        return Condition(database, kind, store.name, "error", title=title, cause=cause, remedy=remedy)
+
+    if store.error:
+        yield told("store_unreachable", store.error)
+    elif store.late and store.kind != "local":
+        yield told("copy_late", store.late)
+    if store.damaged:
+        yield told("sets_damaged", words.say("sets_damaged.cause"))
 
 
-def _of_facts(facts: Facts, database: str) -> Iterator[Condition]:
+def _of_missed_slot(slot: str, database: str, ui_url: str | None, words: AlertWords) -> Condition:
+    base = _base(ui_url)
+    return Condition(
+        database, "slot_missed", slot, "error",
+        title=words.say("slot_missed.title", slot=slot),
+        cause=words.say("slot_missed.cause"),
+        remedy=words.say("slot_missed.remedy"),
+        slot=slot,
+        link=f"{base}/assets/{database}/metadata?view=events" if base else "",
+        lasting=False,
+    )  # fmt: skip
+
+
+def _of_facts(facts: Facts, database: str, words: AlertWords) -> Iterator[Condition]:
     for blocked in facts.blocked or ():
         yield Condition(
             database, "retention_blocked", blocked.store, "warn",
-            title=f"the retention deletes nothing in {blocked.store}",
+            title=words.say("retention_blocked.title", store=blocked.store),
             cause=blocked.why,
-            remedy=f"`backup-assets prune --store {blocked.store}` says what each set waits for (docs/retention.md)",
+            remedy=words.say("retention_blocked.remedy", store=blocked.store),
+        )  # fmt: skip
+    for one in facts.expiring or ():
+        yield Condition(
+            database, "hold_expires", f"{one.store}/{one.set_id}", "warn",
+            title=words.say("hold_expires.title", store=one.store),
+            cause=one.why,
+            remedy=words.say("hold_expires.remedy"),
         )  # fmt: skip
     for concern in facts.encryption or ():
         yield Condition(
             database, "encryption_key", concern.key, concern.severity,
-            title="the encryption needs attention", cause=concern.what, remedy=concern.remedy,
+            title=words.say("encryption_key.title"), cause=concern.what, remedy=concern.remedy,
         )  # fmt: skip
+
+
+def _base(ui_url: str | None) -> str:
+    return (ui_url or "").rstrip("/")
 
 
 def _undecided(figures: DatabaseFigures, facts: Facts) -> Iterator[str]:
     name = figures.database
     for objective in figures.objectives:
         if objective.state == "unknown" and objective.name in TOLD:
-            kind = TOLD[objective.name].kind
+            kind = TOLD[objective.name]
             yield key_of(name, kind, objective.name if kind == "copies" else "")
     for store in figures.stores:
         if store.error:
@@ -292,7 +310,10 @@ def _undecided(figures: DatabaseFigures, facts: Facts) -> Iterator[str]:
         yield key_of(name, "slot_missed")
     if facts.blocked is None:
         yield key_of(name, "retention_blocked")
+    if facts.expiring is None:
+        yield key_of(name, "hold_expires")
     for store in facts.unknown_stores:
         yield key_of(name, "retention_blocked", store)
+        yield key_of(name, "hold_expires", f"{store}/")
     if facts.encryption is None:
         yield key_of(name, "encryption_key")

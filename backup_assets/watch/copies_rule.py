@@ -19,30 +19,33 @@ def copies_objectives(known: Known) -> tuple[Objective, ...]:
     """Return the three objectives; a store that does not answer counts as it was last known, and is a warning."""
     apart = [look for look in known.looks if not look.not_apart]
     away = [look for look in known.looks if look.off_site]
-    together = "".join(f"; {look.not_apart}" for look in known.looks if look.not_apart)
-    fresh = f"counting copies of at most {known.copy_limit.total_seconds() / 3600:.0f} h"
     return (
-        _rule(known, "three_copies", apart, 1, COPIES, "copies", f"the live database{{}}, {fresh}{together}"),
-        _rule(known, "two_media", apart, 0, MEDIA, "media", f"{{}}, {fresh}{together}"),
-        _rule(known, "one_off_site", away, 0, OFF_SITE, "stores", f"off-site: {{}}, {fresh}"),
+        _rule(known, "three_copies", apart, 1, COPIES, "copies"),
+        _rule(known, "two_media", apart, 0, MEDIA, "media"),
+        _rule(known, "one_off_site", away, 0, OFF_SITE, "stores"),
     )
 
 
-def _rule(
-    known: Known, name: ObjectiveName, stores: Sequence[Look], others: int, wanted: int, unit: str, text: str
-) -> Objective:
+def _rule(known: Known, name: ObjectiveName, stores: Sequence[Look], others: int, wanted: int, unit: str) -> Objective:
+    say = known.words.say
     held = [look for look in stores if known.is_fresh(look)]
     presumed = [look for look in stores if known.is_presumed_fresh(look)]
     sure, likely = others + len(held), others + len(held) + len(presumed)
     state: ObjectiveState = "met" if sure >= wanted else "warn" if likely >= wanted else "broken"
-    words = [_words(look) for look in held] + [f"{look.name} as last known" for look in presumed]
-    listed = ", ".join(words) if not others else "".join(f", {word}" for word in words)
-    sentence = text.format(listed or ("" if others else "none"))
+    told = [_told(known, look) for look in held] + [say("copies.presumed", store=look.name) for look in presumed]
+    text = say(
+        name,
+        others="".join(say("three_copies.other", store=store) for store in told),
+        stores=known.words.join("listed", told) or say("copies.none"),
+        hours=known.copy_limit.total_seconds() / 3600,
+        together="".join(say("copies.together", why=look.not_apart) for look in known.looks if look.not_apart),
+    )
     if state == "broken":
-        sentence += f"; {wanted} wanted: see docs/off-site.md"
-    return Objective(name, state, float(sure if state != "warn" else likely), float(wanted), unit, sentence)
+        text = say("copies.wanted", text=text, wanted=wanted)
+    return Objective(name, state, float(sure if state != "warn" else likely), float(wanted), unit, text)
 
 
-def _words(look: Look) -> str:
-    where = ", ".join(part for part in (look.region, look.account and f"account {look.account}") if part)
+def _told(known: Known, look: Look) -> str:
+    account = known.words.say("copies.account", account=look.account) if look.account else ""
+    where = known.words.join("listed", [part for part in (look.region, account) if part])
     return f"{look.name} ({where})" if where else look.name

@@ -10,6 +10,7 @@ from backup_assets.named_stores import LOCAL
 from backup_assets.sets.records import VerificationRecord
 from backup_assets.sets.retention_policy import CLOCK_TOLERANCE
 from backup_assets.settings import DatabaseSettings
+from backup_assets.watch.alert_words import IN_ENGLISH, AlertWords
 from backup_assets.watch.looking import Held, Look
 
 #: A capture takes at least so long before anybody calls it late: the next look is not always at once.
@@ -23,12 +24,14 @@ class Known:
     """What the stores say of a database at ``now``, and what follows for each set.
 
     A set is good in a store when it is complete there, its moment is not in the future, and it has not failed its
-    last verification: that of this store's copy, or where that was never verified, of the local one.
+    last verification: that of this store's copy, or where that was never verified, of the local one. What follows is
+    said in ``words``.
     """
 
     database: DatabaseSettings
     looks: tuple[Look, ...]
     now: datetime
+    words: AlertWords = IN_ENGLISH
 
     @cached_property
     def _verdicts(self) -> dict[str, dict[str, VerificationRecord]]:

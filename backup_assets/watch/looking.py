@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -14,14 +13,18 @@ from backup_assets.apart import is_off_site, not_apart
 from backup_assets.errors import BackupError
 from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, READERS, store_named
+from backup_assets.retention.gone import restored_bytes
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
-from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.place import Place
 from backup_assets.sets.records import DrillRecord, RestoreRecord, VerificationRecord
 from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
 from backup_assets.watch.figures import StoreKind
+from backup_assets.watch.remains import NOTHING_GONE, Remains, remains_of
 from backup_assets.watch.remembered import Memory, RememberingStore
+from backup_assets.watch.unchanged import Listed, Seen
 
 #: All stores are asked at the same time, and each has so many seconds to answer.
 ANSWER_SECONDS = 120.0
@@ -55,7 +58,8 @@ class Held:
 class Look:
     """One store as it was found: ``sets`` newest first; with ``error`` (one sentence) nothing else is known.
 
-    ``damaged`` counts manifests and records that cannot be read.
+    ``damaged`` counts manifests and records that cannot be read. ``gone`` is what the local store still tells of sets
+    that were deleted from any.
     """
 
     name: str
@@ -68,10 +72,35 @@ class Look:
     off_site: bool = False
     region: str = ""
     account: str = ""
+    gone: Remains = NOTHING_GONE
 
 
-_waiting: dict[tuple[Path, str, str], threading.Thread] = {}
-_memories: dict[tuple[Path, str, str], Memory] = {}
+@dataclass
+class _Asked:
+    """A look that was begun; ``in_vain`` once somebody has waited for it as long as one may."""
+
+    answer: Future[Look]
+    thread: threading.Thread
+    in_vain: bool = False
+
+
+@dataclass(frozen=True)
+class _Sets:
+    held: tuple[Held, ...]
+    damaged: int
+
+
+@dataclass
+class _Remembered:
+    """What was read of one database in one store: its documents, when it is far away, and what followed from them."""
+
+    documents: Memory = field(default_factory=Memory)
+    sets: Seen[_Sets] | None = None
+
+
+_Key = tuple[Path, str, str, str]
+_waiting: dict[_Key, _Asked] = {}
+_memories: dict[_Key, _Remembered] = {}
 _guard = threading.Lock()
 
 
@@ -81,7 +110,8 @@ def look_at_stores(
     """Return what every store holds, the local one first.
 
     A store that fails, or has no answer after ``seconds``, is a look with an error and hides no other. One that has
-    still not answered the last time is not asked again, so that nothing piles up before a disk that hangs.
+    still not answered the last time is not asked again, so that nothing piles up before a disk that hangs. Who asks
+    while another's look goes on gets the same answer.
     """
     asked = [(store, _ask(database, settings, store, now)) for store in (None, *settings.stores)]
     end = monotonic() + seconds
@@ -90,59 +120,65 @@ def look_at_stores(
 
 def _ask(
     database: DatabaseSettings, settings: Settings, configured: StoreSettings | None, now: datetime
-) -> Future[Look] | None:
-    key = (settings.backup_dir, _name(configured), database.name)
+) -> _Asked | None:
+    key = (settings.backup_dir, settings.env, _name(configured), database.name)
     answer: Future[Look] = Future()
 
     def look() -> None:
         try:
-            answer.set_result(_look(database, settings, configured, now, _memories.setdefault(key, Memory())))
+            answer.set_result(_look(database, settings, configured, now, _memories.setdefault(key, _Remembered())))
         except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the answer
             answer.set_exception(error)
 
-    # Not a pool: its threads are waited for when the process ends, and one before a dead disk never returns.
-    thread = threading.Thread(target=look, name=f"look at {_name(configured)}", daemon=True)
     with _guard:
-        if key in _waiting and _waiting[key].is_alive():
-            return None
-        _waiting[key] = thread
+        asked = _waiting.get(key)
+        if asked is not None and asked.thread.is_alive():
+            return None if asked.in_vain else asked
+        # Not a pool: its threads are waited for when the process ends, and one before a dead disk never returns.
+        thread = threading.Thread(target=look, name=f"look at {_name(configured)}", daemon=True)
+        asked = _waiting[key] = _Asked(answer, thread)
         thread.start()
-    return answer
+    return asked
 
 
-def _answer(configured: StoreSettings | None, answer: Future[Look] | None, left: float, seconds: float) -> Look:
+def _answer(configured: StoreSettings | None, asked: _Asked | None, left: float, seconds: float) -> Look:
     name, kind = _name(configured), configured.kind if configured else LOCAL
     silent = Look(name, kind, error=f"no answer within {seconds:.0f} s", off_site=_maybe_off_site(configured))
-    if answer is None:
+    if asked is None:
         return silent
     try:
-        return answer.result(left)
+        return asked.answer.result(left)
     except BackupError as error:
         text = " ".join(f"{error.what}: {error.why}".split() if error.why else error.what.split())
         return Look(name, kind, error=text, off_site=_maybe_off_site(configured))
     except TimeoutError:  # before OSError, whose kind it is
+        asked.in_vain = True
         return silent
     except OSError as error:
         return Look(name, kind, error=str(error), off_site=_maybe_off_site(configured))
 
 
 def _look(
-    database: DatabaseSettings, settings: Settings, configured: StoreSettings | None, now: datetime, memory: Memory
+    database: DatabaseSettings, settings: Settings, configured: StoreSettings | None, now: datetime, memory: _Remembered
 ) -> Look:
     name, place = _name(configured), place_of(database, settings)
     store = store_named(settings, name)
-    near = isinstance(store, FolderStore)
-    source = store if near else RememberingStore(store, memory)
-    catalog = Catalog(source, place, readers=1 if near else READERS, where=f"{store.describe()}, {place.root}")
-    full = [one for one in catalog.sets() if one.manifest.kind == "full"]
+    sets = _sets(store, place, now, memory)
     if configured is None:
-        return Look(LOCAL, LOCAL, "", _held(full, now), len(catalog.problems), store.free_bytes())
+        return Look(
+            LOCAL,
+            LOCAL,
+            sets=sets.held,
+            damaged=sets.damaged,
+            free_bytes=store.free_bytes(),
+            gone=remains_of(database, settings, now),
+        )
     why = not_apart(configured, settings.backup_dir)
     return Look(
         name,
         configured.kind,
-        sets=_held(full, now),
-        damaged=len(catalog.problems),
+        sets=sets.held,
+        damaged=sets.damaged,
         free_bytes=store.free_bytes(),
         not_apart=why,
         off_site=is_off_site(configured, why),
@@ -151,8 +187,19 @@ def _look(
     )
 
 
-def _held(sets: Sequence[BackupSet], now: datetime) -> tuple[Held, ...]:
-    return tuple(_small(one, now) for one in sets)
+def _sets(store: Store, place: Place, now: datetime, memory: _Remembered) -> _Sets:
+    """Return the sets of a place, from memory where nothing has changed: a manifest costs a millisecond each time."""
+    near = isinstance(store, FolderStore)
+    listed = Listed(store if near else RememberingStore(store, memory.documents), place)
+    if memory.sets is not None and memory.sets.still(listed, now):
+        return memory.sets.value
+    catalog = Catalog(listed, place, readers=1 if near else READERS, where=f"{store.describe()}, {place.root}")
+    full = [one for one in catalog.sets() if one.manifest.kind == "full"]
+    found = _Sets(tuple(_small(one, now) for one in full), len(catalog.problems))
+    # A hold that ends changes what is true without a change of what is listed.
+    ends = [hold.until for one in full if (hold := one.hold_at(now)) is not None and hold.until is not None]
+    memory.sets = Seen(listed.fingerprint, found, now, min(ends, default=None))
+    return found
 
 
 def _small(one: BackupSet, now: datetime) -> Held:
@@ -162,7 +209,7 @@ def _small(one: BackupSet, now: datetime) -> Held:
         slot=manifest.slot,
         taken_at=one.taken_at,
         size_bytes=manifest.size_bytes,
-        restored_bytes=_restored_bytes(manifest),
+        restored_bytes=restored_bytes(manifest),
         capture_seconds=sum(manifest.durations.values()),
         label=manifest.label,
         hold=None if hold is None else hold.reason,
@@ -173,10 +220,6 @@ def _small(one: BackupSet, now: datetime) -> Held:
         restores=tuple(record for record in one.records if isinstance(record, RestoreRecord)),
         copied={name: record.copied_at for name, record in one.copies.items()},
     )
-
-
-def _restored_bytes(manifest: Manifest) -> int:
-    return manifest.server.database_bytes + (manifest.attachments.bytes if manifest.attachments else 0)
 
 
 def _name(configured: StoreSettings | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.watch.alert_words import IN_ENGLISH, AlertWords
 from backup_assets.watch.figures import DatabaseFigures, DrillFigures, SetFigures, StoreFigures
 from backup_assets.watch.forecast import newest_drill, restore_forecast
 from backup_assets.watch.known import Known
@@ -14,19 +15,26 @@ from backup_assets.watch.objectives import late, objectives_of
 
 
 def measure(
-    database: DatabaseSettings, settings: Settings, now: datetime, *, seconds: float = ANSWER_SECONDS
+    database: DatabaseSettings,
+    settings: Settings,
+    now: datetime,
+    *,
+    seconds: float = ANSWER_SECONDS,
+    words: AlertWords = IN_ENGLISH,
 ) -> DatabaseFigures:
     """Return the figures of a database at ``now`` (aware), from the manifests and records in its stores.
 
     Nothing of Dagster is asked, so that all of it is right when Dagster's own database is lost. Every store has
-    ``seconds`` to answer; one that does not is a `StoreFigures` with an error.
+    ``seconds`` to answer; one that does not is a `StoreFigures` with an error. Sentences are said in ``words``.
     """
-    return figures_of(database, look_at_stores(database, settings, now, seconds=seconds), now)
+    return figures_of(database, look_at_stores(database, settings, now, seconds=seconds), now, words)
 
 
-def figures_of(database: DatabaseSettings, looks: tuple[Look, ...], now: datetime) -> DatabaseFigures:
+def figures_of(
+    database: DatabaseSettings, looks: tuple[Look, ...], now: datetime, words: AlertWords = IN_ENGLISH
+) -> DatabaseFigures:
     """Return the figures that follow from what the stores hold."""
-    known = Known(database, looks, now)
+    known = Known(database, looks, now, words)
     slots = slots_since(database, known.all_good, now)
     missed = missed_slots(database, slots, known.all_good, now)
     forecast, drill = restore_forecast(known), newest_drill(known)
@@ -40,12 +48,12 @@ def figures_of(database: DatabaseSettings, looks: tuple[Look, ...], now: datetim
         drill=None
         if drill is None
         else DrillFigures(
-            at=drill[0].started_at,
-            store=drill[0].store,
-            passed=drill[0].passed,
-            within_rto=drill[0].within_rto is True,
-            seconds=drill[0].total_seconds,
-            set_id=drill[0].set_id,
+            at=drill.started_at,
+            store=drill.store,
+            passed=drill.passed,
+            within_rto=drill.within_rto is True,
+            seconds=drill.total_seconds,
+            set_id=drill.set_id,
         ),
         missed_slots=missed,
         restore_forecast_seconds=None if forecast is None else round(forecast.seconds, 1),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, SecretStr
 
 from backup_assets.settings import Settings
+from backup_assets.watch.alert_words import AlertWords, words_of
 from backup_assets.watch.alerts import Alert
-from backup_assets.watch.conditions import THE_WATCH, span
+from backup_assets.watch.conditions import THE_WATCH
 from backup_assets.watch.kinds import Severity
 
 #: Alerts of one message that are told in full; of the others there is a line each, and then their number.
@@ -18,7 +20,6 @@ IN_FULL = 10
 IN_BRIEF = 50
 #: Longest cause in a message: the end of a program's output can be long.
 LONGEST_CAUSE = 600
-_WORDS = {"new": "", "worse": "now worse: ", "reminder": "still: ", "over": "over: "}
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ def letter_of(alerts: Sequence[Alert], settings: Settings, now: datetime) -> Let
     first = alerts[0]
     about = "watch" if first.database == THE_WATCH else first.database
     open_ = [alert for alert in alerts if alert.over_at is None]
-    more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
-    subject = f"[{about} {settings.env}] {_headline(first)}{more}"
-    blocks = ["\n".join(_lines(alert, now)) for alert in alerts[:IN_FULL]]
-    brief = [f"- {_headline(alert)}" for alert in alerts[IN_FULL : IN_FULL + IN_BRIEF]]
+    words, zone = words_of(settings), _zone(first.database, settings)
+    subject = f"[{about} {settings.env}] {_headline(first, words)}"
+    if len(alerts) > 1:
+        subject = words.say("letter.more", subject=subject, n=len(alerts) - 1)
+    blocks = ["\n".join(_lines(alert, now, words, zone)) for alert in alerts[:IN_FULL]]
+    brief = [f"- {_headline(alert, words)}" for alert in alerts[IN_FULL : IN_FULL + IN_BRIEF]]
     left = len(alerts) - IN_FULL - IN_BRIEF
     if left > 0:
-        brief.append(f"- and {left} more: `backup-assets status`")
+        brief.append(words.say("letter.brief_more", n=left))
     if brief:
         blocks.append("\n".join(brief))
     severity: Severity | None = None
@@ -53,12 +56,11 @@ def letter_of(alerts: Sequence[Alert], settings: Settings, now: datetime) -> Let
 
 def trial_letter(settings: Settings, now: datetime) -> Letter:
     """Return the message that shows whether a channel works."""
-    names = ", ".join(database.name for database in settings.databases)
+    words = words_of(settings)
+    names = words.join("listed", [database.name for database in settings.databases])
+    at = _moment(now, _zone(THE_WATCH, settings))
     return Letter(
-        f"[watch {settings.env}] this is a test",
-        f"The watch over the backups of {names} can reach you here. Nothing is wrong; nothing is to be done.\n"
-        f"Sent {_moment(now)}.",
-        None,
+        f"[watch {settings.env}] {words.say('trial.subject')}", words.say("trial.body", names=names, at=at), None
     )
 
 
@@ -81,33 +83,44 @@ def scrubbed(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def _headline(alert: Alert) -> str:
-    return f"{_WORDS[alert.occasion]}{alert.title}"
+def _headline(alert: Alert, words: AlertWords) -> str:
+    return words.say(f"letter.{alert.occasion}", title=alert.title)
 
 
-def _lines(alert: Alert, now: datetime) -> Iterator[str]:
-    about = "the watch itself" if alert.database == THE_WATCH else f"database {alert.database}"
-    mark = "OVER" if alert.occasion == "over" else "WARNING" if alert.severity == "warn" else "PROBLEM"
-    yield f"{mark}: {alert.title if alert.occasion == 'over' else _headline(alert)}"
-    slot = f", slot {alert.slot}" if alert.slot else ""
+def _lines(alert: Alert, now: datetime, words: AlertWords, zone: tzinfo) -> Iterator[str]:
+    about = words.say("letter.database", name=alert.database)
+    if alert.database == THE_WATCH:
+        about = words.say("letter.watch")
+    if alert.slot:
+        about = words.say("letter.slot", about=about, slot=alert.slot)
+    since, cause = _moment(alert.since, zone), _short(alert.cause) or words.say("letter.no_reason")
+    is_over = alert.occasion == "over"
+    mark = "over" if is_over else alert.severity
+    yield words.say(f"letter.mark.{mark}", text=alert.title if is_over else _headline(alert, words))
     if alert.over_at is not None:
-        lasted = span((alert.over_at - alert.since).total_seconds())
-        yield f"Of: {about}{slot}, from {_moment(alert.since)} to {_moment(alert.over_at)} ({lasted})"
-        yield f"It was: {_short(alert.cause)}"
+        lasted = words.span((alert.over_at - alert.since).total_seconds())
+        yield words.say("letter.lasted", about=about, since=since, until=_moment(alert.over_at, zone), time=lasted)
+        yield words.say("letter.was", cause=cause)
         return
-    yield f"Of: {about}{slot}, since {_moment(alert.since)} ({span((now - alert.since).total_seconds())})"
-    yield f"Because: {_short(alert.cause)}"
+    yield words.say("letter.since", about=about, since=since, time=words.span((now - alert.since).total_seconds()))
+    yield words.say("letter.because", cause=cause)
     if alert.safe:
-        yield f"Safe: {alert.safe}"
-    yield f"To do: {alert.remedy}"
+        yield words.say("letter.safe", safe=alert.safe)
+    yield words.say("letter.remedy", remedy=alert.remedy)
     if alert.link:
-        yield f"See: {alert.link}"
+        yield words.say("letter.link", link=alert.link)
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split()) or "no reason is known"
+    line = " ".join(text.split())
     return line if len(line) <= LONGEST_CAUSE else f"{line[:LONGEST_CAUSE]}…"
 
 
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _zone(database: str, settings: Settings) -> tzinfo:
+    """Return the zone of a database's schedule; what is about all of them is told in it where they share one."""
+    zones = {one.schedule.timezone for one in settings.databases if database in (one.name, THE_WATCH)}
+    return ZoneInfo(zones.pop()) if len(zones) == 1 else UTC
+
+
+def _moment(at: datetime, zone: tzinfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M %Z}"

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -66,7 +67,12 @@ def build_missed_sensor(
                 asset,
                 partition=key,
                 description=_text(slots, key, context.instance, database),
-                metadata={"missed": True, "due_at": dg.MetadataValue.timestamp(slots.due_at(key))},
+                # Of all slots the asset's page shows the last entry: it has to say which slot it speaks of.
+                metadata={
+                    "missed": True,
+                    "missed_slot": key,
+                    "due_at": dg.MetadataValue.timestamp(slots.due_at(key)),
+                },
             )
             for key in over
             if key in missed
@@ -103,8 +109,8 @@ def _text(slots: Slots, key: str, instance: dg.DagsterInstance, database: Databa
     what = "no backup was started: nobody was at work, or the schedule is stopped"
     if failed:
         what = f"{len(failed)} runs of it failed, the last is {failed[0].run_id}"
-    due = slots.due_at(key).astimezone(UTC)
+    due = slots.due_at(key).astimezone(ZoneInfo(database.schedule.timezone))
     return (
-        f"the slot {key} was missed: a backup was due at {due:%Y-%m-%d %H:%M} UTC, and no store has a complete set of "
+        f"the slot {key} was missed: a backup was due at {due:%Y-%m-%d %H:%M %Z}, and no store has a complete set of "
         f"it; {what}. It stays empty: a past slot is never filled with today's data"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from backup_assets.capture.preflight import MARGIN_BYTES
 from backup_assets.progress import human_bytes
-from backup_assets.restore.drill_report import duration
 from backup_assets.slots import Slots
 from backup_assets.watch.copies_rule import copies_objectives
 from backup_assets.watch.figures import Objective, ObjectiveState
@@ -18,7 +18,11 @@ DRILL_EVERY = timedelta(days=35)
 #: A store that has room for fewer sets than this is nearly full.
 LEAST_SETS_OF_SPACE = 5
 _RECENT = 30
-_TAKE_ONE = "take a backup: `backup-assets backup`"
+#: A growth that is told: less is not worth a word.
+LEAST_SCALE = 1.05
+#: Which part of the time allowed for a capture may pass until its slot is called late: where a backup is due exactly
+#: as often as promised, the warning must come before the promise is broken.
+LATE_AFTER = 0.75
 
 
 def objectives_of(
@@ -40,34 +44,34 @@ def objectives_of(
 
 def late(known: Known, look: Look) -> str:
     """Return one sentence when the newest good set of a store is older than promised or missing, or nothing."""
-    newest = known.newest(look)
+    newest, say = known.newest(look), known.words.say
     if look.error:
         return ""
     if newest is None:
-        return f"there is no complete set in {look.name}"
+        return say("late.none", store=look.name)
     limit = known.limit if look is known.looks[0] else known.copy_limit
     if known.age(newest) <= limit:
         return ""
-    return f"the newest complete set in {look.name} was taken {_ago(known, newest)}; {_promised(known)}"
+    return say("late", store=look.name, age=_age(known, newest), promised=_promised(known))
 
 
 def _rpo(known: Known, slots: Slots) -> Objective:
-    newest, wanted = known.newest_anywhere, known.database.rpo_hours
+    newest, wanted, say = known.newest_anywhere, known.database.rpo_hours, known.words.say
     unheard = _unheard(known)
     if newest is None:
-        return Objective("rpo", "broken", None, wanted, "hours", f"there is no complete set{unheard}: {_TAKE_ONE}")
-    where = ", ".join(known.where(newest.id))
-    text = f"the newest complete set was taken {_ago(known, newest)} ({where}); {_promised(known)}{unheard}"
+        return Objective("rpo", "broken", None, wanted, "hours", say("rpo.none", unheard=unheard))
+    where = known.words.join("listed", list(known.where(newest.id)))
+    text = say("rpo", age=_age(known, newest), where=where, promised=_promised(known), unheard=unheard)
     state: ObjectiveState = "met"
     key = slots.current_key(known.now)
     due, every = slots.due_at(key), _length(slots, key)
     if known.age(newest) > known.limit:
-        state, text = "broken", f"{text}: {_TAKE_ONE}, and look at the runs that failed"
-    elif known.now > due + known.allowance and not is_filled(slots, key, known.all_good):
-        since = duration((known.now - due).total_seconds())
-        state, text = "warn", f"{text}; the backup of the slot {key} has been due for {since}"
+        state, text = "broken", say("rpo.older", text=text)
+    elif known.now > due + LATE_AFTER * known.allowance and not is_filled(slots, key, known.all_good):
+        since = known.words.time((known.now - due).total_seconds())
+        state, text = "warn", say("rpo.due", text=text, slot=key, time=since)
     elif every > wanted * HOUR + timedelta(hours=1):  # a day of 25 hours is still a day
-        state, text = "warn", f"{text}; a backup is due only every {duration(every.total_seconds())}: `schedule.every`"
+        state, text = "warn", say("rpo.seldom", text=text, time=known.words.time(every.total_seconds()))
     return Objective("rpo", state, _hours(known.age(newest)), wanted, "hours", text)
 
 
@@ -75,27 +79,27 @@ def _off_site(known: Known) -> Objective | None:
     away = [look for look in known.looks if look.off_site]
     if not away:
         return None  # one_off_site says so
-    wanted = known.database.rpo_hours
+    wanted, say = known.database.rpo_hours, known.words.say
     found = [(newest, look) for look in away if (newest := known.newest(look)) is not None]
     presumed = [(one, look) for look in away if (one := known.presumed(look)) is not None]
-    silent = "".join(f"; {look.name} does not answer: {look.error}" for look in away if look.error)
+    silent = "".join(say("off_site.silent", store=look.name, error=look.error) for look in away if look.error)
     best = max(found, key=lambda pair: pair[0].taken_at, default=None)
     if best is None or known.age(best[0]) > known.copy_limit:
         likely = max(presumed, key=lambda pair: pair[0].taken_at, default=None)
         if likely is not None and known.age(likely[0]) <= known.copy_limit:
-            text = f"as recorded here, a set taken {_ago(known, likely[0])} was copied to {likely[1].name}{silent}"
+            text = say("off_site.presumed", age=_age(known, likely[0]), store=likely[1].name, silent=silent)
             return Objective("off_site", "warn", _hours(known.age(likely[0])), wanted, "hours", text)
     if best is None:
-        names = ", ".join(look.name for look in away)
-        text = f"there is no complete set off-site ({names}){silent}: run the copies of the last slots"
+        names = known.words.join("listed", [look.name for look in away])
+        text = say("off_site.none", names=names, silent=silent)
         return Objective("off_site", "broken", None, wanted, "hours", text)
     newest, look = best
-    text = f"the newest complete set off-site was taken {_ago(known, newest)} ({look.name}); {_promised(known)}{silent}"
+    text = say("off_site", age=_age(known, newest), store=look.name, promised=_promised(known), silent=silent)
     state: ObjectiveState = "warn" if silent else "met"
     if known.age(newest) > known.copy_limit:
-        state, text = "broken", f"{text}: look at the copies that failed"
+        state, text = "broken", say("off_site.older", text=text)
     elif waiting := _not_copied(known, newest):
-        state, text = "warn", f"{text}; {waiting.id} is not there yet"
+        state, text = "warn", say("off_site.waiting", text=text, set=waiting.id)
     return Objective("off_site", state, _hours(known.age(newest)), wanted, "hours", text)
 
 
@@ -106,21 +110,20 @@ def _not_copied(known: Known, away: Held) -> Held | None:
 
 
 def _verified(known: Known) -> Objective:
-    wanted = known.database.verified_within_hours
+    wanted, say = known.database.verified_within_hours, known.words.say
     proofs = [proven for look in known.looks if (proven := known.proven(look)) is not None]
     newest = max(proofs, key=lambda one: one.taken_at, default=None)
     failed = _failed_since(known, newest)
-    bad = f"; {failed.id} failed its verification" if failed else ""
+    bad = say("verified.failed", set=failed.id) if failed else ""
     if newest is None or newest.verified is None:
-        text = f"no set is proven by a restore{bad}: prove one with `backup-assets verify`"
-        return Objective("verified", "broken", None, wanted, "hours", text)
-    at = duration(max(0.0, (known.now - newest.verified.at).total_seconds()))
-    text = f"the newest set that is proven by a restore was taken {_ago(known, newest)} and proven {at} ago{bad}"
+        return Objective("verified", "broken", None, wanted, "hours", say("verified.none", failed=bad))
+    at = known.words.time(max(0.0, (known.now - newest.verified.at).total_seconds()))
+    text = say("verified", age=_age(known, newest), at=at, failed=bad)
     # By the moment that the set shows: to prove an old set again is no proof that today's can be restored.
     age = known.age(newest)
     state: ObjectiveState = "met"
     if age > wanted * HOUR:
-        state, text = "broken", f"{text}; {duration(wanted * 3600)} promised: look at the checks `restored`"
+        state, text = "broken", say("verified.older", text=text, promised=_promised(known, wanted))
     elif failed is not None:
         state = "warn"
     return Objective("verified", state, _hours(age), wanted, "hours", text)
@@ -136,67 +139,74 @@ def _failed_since(known: Known, newest: Held | None) -> Held | None:
 
 
 def _drill(known: Known) -> Objective:
-    wanted = DRILL_EVERY / timedelta(days=1)
-    found = newest_drill(known)
-    if found is None:
+    wanted, say = DRILL_EVERY / timedelta(days=1), known.words.say
+    drill = newest_drill(known)
+    if drill is None:
         if len(known.looks) == 1:
-            text = "no further store is configured, so that the loss of this machine cannot be rehearsed"
-            return Objective("drill", "unknown", None, wanted, "days", text)
-        oldest = min((one.taken_at for one in known.all_good), default=known.now)
+            return Objective("drill", "unknown", None, wanted, "days", say("drill.alone"))
+        # A short retention leaves nothing that is older than a month: what it deleted was there as well.
+        gone = [look.gone.oldest for look in known.looks if look.gone.oldest is not None]
+        oldest = min((*(one.taken_at for one in known.all_good), *gone), default=known.now)
         overdue = known.now - oldest > DRILL_EVERY
-        text = "no restore from a further store was ever rehearsed: `backup-assets drill`"
-        return Objective("drill", "broken" if overdue else "warn", None, wanted, "days", text)
-    drill, _ = found
+        return Objective("drill", "broken" if overdue else "warn", None, wanted, "days", say("drill.none"))
     age = max(known.now - drill.started_at, timedelta())
-    text = f"the last drill, {duration(age.total_seconds())} ago from {drill.store}, "
+    ago = known.words.time(age.total_seconds())
     if not drill.passed:
-        text += f"failed: {'; '.join(map(str, drill.problems[:3]))}"
+        problems = "; ".join(map(str, drill.problems[:3]))
+        text = say("drill.failed", age=ago, store=drill.store, problems=problems)
         return Objective("drill", "broken", _days(age), wanted, "days", text)
-    text += f"passed in {duration(drill.total_seconds)}"
+    text = say("drill.passed", age=ago, store=drill.store, time=known.words.time(drill.total_seconds))
     if age > DRILL_EVERY:
-        text += "; one is due every month: `backup-assets drill`"
-        return Objective("drill", "broken", _days(age), wanted, "days", text)
+        return Objective("drill", "broken", _days(age), wanted, "days", say("drill.older", text=text))
     return Objective("drill", "met", _days(age), wanted, "days", text)
 
 
 def _rto(known: Known, forecast: Forecast | None) -> Objective:
-    wanted, drilled = known.database.rto_hours, newest_drill(known)
-    promised = f"{duration(wanted * 3600)} promised"
-    if drilled is not None and drilled[0].within_rto is False:
-        seconds = drilled[0].total_seconds
-        text = f"the last drill took {duration(seconds)}; {promised}"
+    wanted, drilled, say = known.database.rto_hours, newest_drill(known), known.words.say
+    promised = _promised(known, wanted)
+    if drilled is not None and drilled.within_rto is False:
+        seconds = drilled.total_seconds
+        text = say("rto.drilled", time=known.words.time(seconds), promised=promised)
         return Objective("rto", "broken", round(seconds / 3600, 4), wanted, "hours", text)
     if forecast is None:
-        text = f"nothing was restored yet, so that nobody knows how long it takes; {promised}"
-        return Objective("rto", "unknown", None, wanted, "hours", text)
-    text = f"a restore would take about {duration(forecast.seconds)} {forecast.basis}; {promised}"
+        return Objective("rto", "unknown", None, wanted, "hours", say("rto.none", promised=promised))
+    text = say(
+        "rto.scaled" if forecast.scale >= LEAST_SCALE else "rto.forecast",
+        time=known.words.time(forecast.seconds),
+        what=say(f"rto.{forecast.what}"),
+        day=f"{forecast.at:%Y-%m-%d}",
+        scale=forecast.scale,
+        promised=promised,
+    )
     state: ObjectiveState = "met" if forecast.seconds <= wanted * 3600 else "warn"
     return Objective("rto", state, round(forecast.seconds / 3600, 4), wanted, "hours", text)
 
 
 def _store_space(known: Known) -> Objective:
-    wanted = float(LEAST_SETS_OF_SPACE)
+    wanted, say = float(LEAST_SETS_OF_SPACE), known.words.say
     room: list[tuple[float, Look]] = []
     for look in known.looks:
         # A full archive of attachments is larger than the differentials after it: the largest counts.
         largest = max((one.size_bytes for one in look.sets[:_RECENT]), default=0)
         if look.free_bytes is not None and largest:
-            room.append((look.free_bytes / largest, look))
+            # What a capture would refuse to fill is no room for one.
+            usable = look.free_bytes - (MARGIN_BYTES if look is known.looks[0] else 0)
+            room.append((max(0, usable) / largest, look))
     if not room:
-        return Objective("store_space", "unknown", None, wanted, "sets", "no store with a limit holds a set yet")
+        return Objective("store_space", "unknown", None, wanted, "sets", say("store_space.none"))
     least, look = min(room, key=lambda pair: pair[0])
     state: ObjectiveState = "met" if least >= wanted else "warn" if least >= 1 else "broken"
-    text = f"{look.name} has {human_bytes(look.free_bytes or 0)} free, room for {int(least)} more sets"
+    text = say("store_space", store=look.name, free=human_bytes(look.free_bytes or 0), n=int(least))
     if state != "met":
-        text += ": free some space, or keep fewer sets (docs/retention.md)"
+        text = say("store_space.little", text=text)
     return Objective("store_space", state, round(least, 2), wanted, "sets", text)
 
 
 def _slots(known: Known, missed: tuple[str, ...]) -> Objective:
     if not missed:
-        return Objective("slots", "met", 0.0, 0.0, "slots", "every slot that is over has a complete set")
-    shown = ", ".join(missed[:5]) + (", …" if len(missed) > 5 else "")
-    text = f"{len(missed)} slots are over without a complete set: {shown}{_unheard(known)}"
+        return Objective("slots", "met", 0.0, 0.0, "slots", known.words.say("slots"))
+    shown = known.words.join("listed", [*missed[:5], *(["…"] if len(missed) > 5 else [])])
+    text = known.words.say("slots.missed", n=len(missed), shown=shown, unheard=_unheard(known))
     return Objective("slots", "warn", float(len(missed)), 0.0, "slots", text)
 
 
@@ -205,17 +215,18 @@ def _length(slots: Slots, key: str) -> timedelta:
     return end - start
 
 
-def _promised(known: Known) -> str:
-    return f"{duration(known.database.rpo_hours * 3600)} promised"
+def _promised(known: Known, hours: float | None = None) -> str:
+    promised = known.database.rpo_hours if hours is None else hours
+    return known.words.say("promised", time=known.words.time(promised * 3600))
 
 
-def _ago(known: Known, one: Held) -> str:
-    return f"{duration(known.age(one).total_seconds())} ago"
+def _age(known: Known, one: Held) -> str:
+    return known.words.time(known.age(one).total_seconds())
 
 
 def _unheard(known: Known) -> str:
-    names = ", ".join(look.name for look in known.silent)
-    return f"; no answer from {names}" if names else ""
+    names = known.words.join("listed", [look.name for look in known.silent])
+    return known.words.say("unheard", names=names) if names else ""
 
 
 def _hours(age: timedelta) -> float:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, NamedTuple
 
-from backup_assets.sets.place import StoredObject
+from backup_assets.sets.place import QuickStore, StoredObject
 from backup_assets.stores.contract import Store
 
 LARGEST_DOCUMENT_BYTES = 1 << 20
@@ -80,16 +80,22 @@ class RememberingStore:
             self._listed[stored.key] = stored
             yield stored
 
+    def _read(self, listed: StoredObject) -> bytes:
+        if isinstance(self._store, QuickStore):
+            return self._store.read_small(listed)
+        with self._store.open(listed.key) as handle:
+            return handle.read()
+
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
         """Yield the content of ``key``; raises as the store's own `open` does."""
         listed, now = self._listed.get(key), datetime.now(UTC)
         content = self._memory.get(listed, now) if listed else None
         if content is None:
-            with self._store.open(key) as handle:
-                if listed is None or listed.size > LARGEST_DOCUMENT_BYTES:
+            if listed is None or listed.size > LARGEST_DOCUMENT_BYTES:
+                with self._store.open(key) as handle:
                     yield handle
-                    return
-                content = handle.read()
+                return
+            content = self._read(listed)
             self._memory.keep(listed, content, now)
         yield io.BytesIO(content)

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from backup_assets.capture.assets import OWNERS
+from backup_assets.database_jobs import define_database_job
 from backup_assets.faults import as_failure
 from backup_assets.restore.drill_assets import KEY_FORMAT, months_of
 from backup_assets.settings import DatabaseSettings, Settings
@@ -64,7 +65,8 @@ def build_monthly_report(database: DatabaseSettings, settings: Settings, slots: 
 
 def build_report_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job `<database>_report_job`."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_report_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
         description=f"Make the monthly report on the backups of `{database.database}`.",

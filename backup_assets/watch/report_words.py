@@ -411,10 +411,7 @@ class Words:
         text = duration(round(hours * 60) * 60 if hours >= 1 else hours * 3600)
         if self.language == "en":
             return text.replace(" ", _NBSP)
-        parts = text.split()
-        return _NBSP.join(
-            f"{number}{_NBSP}{_UNITS_JA[unit]}" for number, unit in zip(parts[::2], parts[1::2], strict=True)
-        )
+        return units_in_japanese(text, _NBSP)
 
     def seconds(self, seconds: float) -> str:
         """Return a time that is given in seconds."""
@@ -423,6 +420,12 @@ class Words:
     def bytes(self, count: float) -> str:
         """Return a size in a decimal unit."""
         return human_bytes(count).replace(" ", _NBSP)
+
+
+def units_in_japanese(text: str, space: str) -> str:
+    """Return a duration such as ``1 h 12 min`` with Japanese units and another space."""
+    parts = text.split()
+    return space.join(f"{number}{space}{_UNITS_JA[unit]}" for number, unit in zip(parts[::2], parts[1::2], strict=True))
 
 
 def names_in(sentence: str) -> set[str]:

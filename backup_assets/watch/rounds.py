@@ -9,6 +9,7 @@ from time import monotonic
 
 from backup_assets.errors import BackupError
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.watch.alert_words import words_of
 from backup_assets.watch.alerts import Alert, decide, delivered, due, remembered
 from backup_assets.watch.channels import SEND_SECONDS, Channel, channels_of, send
 from backup_assets.watch.conditions import THE_WATCH, Condition, Facts, Found, conditions_of, key_of, not_measured
@@ -82,6 +83,7 @@ class _Round:
         self._settings = settings
         self._now = now
         self._channels = channels
+        self._words = words_of(settings)
         self._reminder = timedelta(hours=settings.watch.reminder_hours)
         #: What could not be looked at or remembered, and which channels or heartbeat failed.
         self._unable: list[str] = []
@@ -109,7 +111,7 @@ class _Round:
         return (self._settings.backup_dir, self._settings.env, database.name)
 
     def _measured(self, database: DatabaseSettings) -> Measured:
-        return measure(database, self._settings, self._now), facts_of(database, self._settings)
+        return measure(database, self._settings, self._now, words=self._words), facts_of(database, self._settings)
 
     def _recall(self, name: str) -> Remembered:
         try:
@@ -147,8 +149,14 @@ class _Round:
         except BackupError as error:
             self._unable.append(error.what + (f": {error.why}" if error.why else ""))
             condition = Condition(
-                database.name, "runs_unread", "", "error", title=error.what, cause=error.why, remedy=error.remedy
-            )  # fmt: skip
+                database.name,
+                "runs_unread",
+                "",
+                "error",
+                title=self._words.say("runs_unread.title"),
+                cause=error.why,
+                remedy=self._words.say("runs_unread.remedy"),
+            )
             # Whatever has failed before has not ended for that.
             return Found((condition,))
         return memory.model_copy(update={"cursor": read.cursor, "troubles": after(memory.troubles, read.runs)})
@@ -159,15 +167,19 @@ class _Round:
         except (BackupError, OSError) as error:
             why = " ".join(str(error).split())
             self._unable.append(f"{database.name} cannot be measured: {why}")
-            return not_measured(database.name, why, memory.troubles, self._now, ui_url=ui_url)
+            return self._not_measured(database, why, memory)
         if measured is not None:
             figures, facts = measured
-            return conditions_of(figures, memory.troubles, facts, self._now, ui_url=ui_url)
+            return conditions_of(figures, memory.troubles, facts, self._now, ui_url=ui_url, words=self._words)
         why = ""
         if silent >= SILENT_SECONDS:
-            why = f"the stores of {database.name} have not answered for {silent / 60:.0f} minutes"
+            why = self._words.say("not_measured.cause", database=database.name, n=f"{silent / 60:.0f}")
             self._unable.append(why)
-        return not_measured(database.name, why, memory.troubles, self._now, ui_url=ui_url)
+        return self._not_measured(database, why, memory)
+
+    def _not_measured(self, database: DatabaseSettings, why: str, memory: Remembered) -> Found:
+        ui_url = self._settings.watch.ui_url
+        return not_measured(database.name, why, memory.troubles, self._now, ui_url=ui_url, words=self._words)
 
     def _deliver(self, subjects: Sequence[_Subject]) -> _Delivery:
         """Send what is due, and note in the subjects what arrived."""
@@ -223,9 +235,9 @@ class _Round:
         found = [
             Condition(
                 THE_WATCH, "channel_failed", name, "error",
-                title=f"the channel {name} does not take alerts",
+                title=self._words.say("channel_failed.title", channel=name),
                 cause=why,
-                remedy="`backup-assets alert-test` tries it; correct its address in watch.channels (ALERT_URLS)",
+                remedy=self._words.say("channel_failed.remedy"),
             )
             for name, why in delivery.failed.items()
         ]  # fmt: skip
@@ -236,9 +248,9 @@ class _Round:
                     "heartbeat_failed",
                     "",
                     "error",
-                    title="the heartbeat is not taken",
+                    title=self._words.say("heartbeat_failed.title"),
                     cause=heartbeat,
-                    remedy="correct its address in watch.heartbeat (HEARTBEAT_URL), or see to the service",
+                    remedy=self._words.say("heartbeat_failed.remedy"),
                 )
             )
         tried = delivery.reached | set(delivery.failed)

@@ -109,6 +109,17 @@ def test_a_share_that_is_too_large_is_deleted_only_when_it_is_allowed(settings: 
     assert len(pruned(settings, apply=True, allow_large_share=True).deleted) == 9
 
 
+def test_a_plan_that_is_stopped_is_nothing_amiss_where_no_set_was_due(settings: Settings) -> None:
+    late = datetime.now(NIGHT.tzinfo) - 30 * HOUR
+    filled(settings, [a_set(late), a_set(late - DAY)])
+    idle = pruned(settings, apply=True, now=datetime.now(NIGHT.tzinfo))
+    assert idle.plan is not None
+    assert [reason.code for reason in idle.plan.blocked] == ["older_than_rpo"]
+    assert idle.is_well
+    filled(settings, [a_set(late - day * DAY) for day in range(2, 6)])
+    assert not pruned(settings, apply=True, now=datetime.now(NIGHT.tzinfo)).is_well
+
+
 def test_a_store_that_does_not_answer_is_told_and_keeps_no_other_from_being_pruned(
     settings: Settings, tmp_path: Path
 ) -> None:

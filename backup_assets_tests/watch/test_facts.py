@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from backup_assets.retention.pruning import prune_all
 from backup_assets.settings import EncryptionSettings, RetentionSettings
 from backup_assets.watch.facts import look_at
 from backup_assets_tests.ciphers.keys import Keyrings
@@ -25,6 +26,18 @@ def test_a_retention_that_has_to_wait_is_told_and_one_with_nothing_to_do_is_not(
     (blocked,) = found
     assert blocked.store == "local"
     assert blocked.why
+
+
+def test_a_retention_that_waits_for_tonight_s_backup_is_not_told_again(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, retention=RetentionSettings(daily=1, weekly=0, monthly=0, all_for_days=0))
+    now = datetime.now(UTC)
+    for age in range(1, 4):
+        taken_at = now - age * DAY - HOUR / 60
+        proven(settings, taken(settings, taken_at), at=taken_at)
+
+    (local,) = prune_all(settings.databases[0], settings)
+    assert local.is_held_up
+    assert look_at(settings.databases[0], settings).blocked == ()
 
 
 def test_a_store_that_cannot_be_asked_is_not_known(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from backup_assets.sets.manifest import Hold
 from backup_assets.settings import StoreSettings
 from backup_assets.watch.looking import look_at_stores
 from backup_assets_tests.watch.stores_at_work import (
@@ -109,3 +111,65 @@ def test_region_and_account_are_those_that_the_settings_name(tmp_path: Path):
     _, found = look_at_stores(settings_of(tmp_path, osaka).databases[0], settings_of(tmp_path, osaka), NOW)
     assert found.error
     assert found.off_site is False
+
+
+def same_listing(path: Path, content: bytes) -> None:
+    """Change a file so that nobody sees it in a listing: as a disk that decays does."""
+    found = path.stat()
+    path.write_bytes(content.ljust(found.st_size, b" "))
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_what_lists_the_same_is_not_read_again_for_half_a_day_and_is_after_a_day(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    one = taken(settings, NOW - HOUR)
+    assert measured(settings).stores[0].sets == 1
+    (manifest,) = (tmp_path / "local").rglob("*.manifest.json")
+    same_listing(manifest, b"{")
+    assert measured(settings, NOW + 11 * HOUR).stores[0].sets == 1
+    later = measured(settings, NOW + 25 * HOUR).stores[0]
+    assert (later.sets, later.damaged) == (0, 1)
+    assert one.id in manifest.name
+
+
+def test_whatever_changes_the_listing_is_read_at_once(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    one = taken(settings, NOW - 2 * HOUR)
+    assert measured(settings).stores[0].proven is None
+    proven(settings, one, at=NOW)
+    assert measured(settings).stores[0].proven is not None
+    (tmp_path / "local" / "erp4" / "prod" / one.artifacts[0].name).unlink()
+    (local,) = measured(settings).stores
+    assert (local.sets, local.incomplete) == (0, 1)
+
+
+def test_a_hold_that_ends_is_seen_to_end_although_the_listing_stays(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    taken(settings, NOW - HOUR, hold=Hold(reason="the audit", until=NOW + HOUR))
+
+    def held(hours: int) -> list[str | None]:
+        (local,) = look_at_stores(settings.databases[0], settings, NOW + hours * HOUR)
+        return [one.hold for one in local.sets]
+
+    assert (held(0), held(2)) == (["the audit"], [None])
+
+
+def test_two_who_ask_at_the_same_time_get_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = settings_of(tmp_path)
+    one = taken(settings, NOW - HOUR)
+    scandir, entered, go_on = os.scandir, threading.Event(), threading.Event()
+
+    def slow(directory: str):  # as a disk that wakes up
+        if str(directory).startswith(str(tmp_path / "local")):
+            entered.set()
+            go_on.wait(60)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(look_at_stores, settings.databases[0], settings, NOW)
+        assert entered.wait(60)
+        second = pool.submit(look_at_stores, settings.databases[0], settings, NOW)
+        go_on.set()
+        looks = [*first.result(60), *second.result(60)]
+    assert [(look.error, [held.id for held in look.sets]) for look in looks] == [("", [one.id])] * 2

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import os
 import subprocess
 import sys
 import time
@@ -80,7 +82,7 @@ def test_a_store_is_late_when_its_newest_set_is_older_than_promised(tmp_path: Pa
 
 @pytest.mark.slow
 def test_measuring_takes_time_in_proportion_to_the_sets(tmp_path: Path):
-    seconds = []
+    stores = {}
     for count in (250, 1000):
         settings = settings_of(tmp_path / str(count))
         root = settings.backup_dir
@@ -92,10 +94,20 @@ def test_measuring_takes_time_in_proportion_to_the_sets(tmp_path: Path):
                 content = dump_of(manifest.id) if artifact.role == "dump" else b"attachments"
                 (root / ERP4.key(artifact.name)).write_bytes(content)
             (root / ERP4.manifest_key(manifest.id)).write_bytes(manifest.to_json())
-        measured(settings)
-        begun = time.process_time()
-        figures = measured(settings)
-        seconds.append(time.process_time() - begun)
-        assert figures.stores[0].sets == count
-    # Four times the sets: quadratic would be sixteen times.
-    assert seconds[1] < 10 * seconds[0]
+        stores[count] = settings
+    # The quickest of several rounds, one size after the other: what else the machine does, and a walk of the garbage
+    # collector through all that other tests left behind, falls into some rounds only.
+    seconds: dict[int, list[float]] = {count: [] for count in stores}
+    for number in range(5):
+        for count, settings in stores.items():
+            # What is listed as before is not read again: each round finds one file with another time.
+            os.utime(
+                settings.backup_dir / ERP4.key(a_manifest(NOW, run=f"{0:08x}").artifacts[0].name), (number, number)
+            )
+            gc.collect()
+            begun = time.process_time()
+            figures = measured(settings)
+            seconds[count].append(time.process_time() - begun)
+            assert figures.stores[0].sets == count
+    # Four times the sets took four and a half times as long; quadratic would be sixteen times.
+    assert min(seconds[1000]) < 7 * min(seconds[250])

@@ -56,7 +56,7 @@ def test_the_end_tells_how_long_it_lasted() -> None:
     letter = letter_of(over, settings(), NOW + timedelta(minutes=90))
 
     assert letter.subject == "[erp4 prod] over: it broke"
-    assert "from 2026-11-22 12:00 UTC to 2026-11-22 13:30 UTC (1 h)" in letter.body
+    assert "from 2026-11-22 21:00 JST to 2026-11-22 22:30 JST (1 h)" in letter.body
     assert letter.severity is None
 
 

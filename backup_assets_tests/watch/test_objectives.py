@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.capture.preflight import MARGIN_BYTES
 from backup_assets.settings import ObjectivesSettings, ScheduleSettings
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.watch.stores_at_work import (
@@ -58,10 +59,18 @@ def test_without_any_set_the_rpo_is_broken(tmp_path: Path):
 def test_a_backup_that_is_due_and_not_there_is_a_warning_before_the_rpo_is_broken(tmp_path: Path):
     settings = settings_of(tmp_path, objectives=ObjectivesSettings(rpo_hours=48))
     taken(settings, NOW.replace(hour=2) - DAY)
-    assert objective(settings, "rpo", NOW.replace(hour=2, minute=29)).state == "met"
+    assert objective(settings, "rpo", NOW.replace(hour=2, minute=22)).state == "met"
     found = objective(settings, "rpo", NOW.replace(hour=4))
     assert found.state == "warn"
     assert "the backup of the slot 2026-11-22 has been due for 2 h" in found.text
+
+
+def test_where_a_backup_is_due_as_often_as_promised_the_warning_still_comes_first(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    taken(settings, NOW.replace(hour=2) - DAY)
+    assert objective(settings, "rpo", NOW.replace(hour=2, minute=20)).state == "met"
+    assert objective(settings, "rpo", NOW.replace(hour=2, minute=25)).state == "warn"
+    assert objective(settings, "rpo", NOW.replace(hour=2, minute=31)).state == "broken"
 
 
 def test_a_schedule_that_cannot_keep_the_rpo_is_a_warning(tmp_path: Path):
@@ -194,8 +203,9 @@ def test_room_is_counted_in_sets_of_the_largest_size(
 ):
     settings = settings_of(tmp_path)
     size = taken(settings, LAST_NIGHT).size_bytes
-    monkeypatch.setattr(os, "statvfs", lambda _: Facts(sets * size + 1, 1))
-    assert FolderStore(tmp_path, name="local").free_bytes() == sets * size + 1
+    free = MARGIN_BYTES + sets * size + 1
+    monkeypatch.setattr(os, "statvfs", lambda _: Facts(free, 1))
+    assert FolderStore(tmp_path, name="local").free_bytes() == free
     found = objective(settings, "store_space")
     assert (found.state, found.wanted) == (state, 5.0)
     assert f"room for {sets} more sets" in found.text

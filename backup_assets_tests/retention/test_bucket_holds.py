@@ -1,0 +1,286 @@
+"""Holds in a bucket whose own rules remove sets, on a real S3 server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backup_assets.cli.main import main
+from backup_assets.doctor_stores import examine_stores
+from backup_assets.local import local_store
+from backup_assets.named_stores import store_named
+from backup_assets.retention.holding import Held, Placed, place_hold, release_holds
+from backup_assets.retention.pruning import prune_all
+from backup_assets.sets.manifest import Hold, Manifest
+from backup_assets.settings import Settings
+from backup_assets.stores.contract import AccessDenied
+from backup_assets.stores.s3 import S3Store
+from backup_assets.stores.s3_lifecycle import wanted_rules
+from backup_assets.watch.conditions import Expiring
+from backup_assets.watch.facts import look_at
+from backup_assets_tests.offsite.copying import copied, folder_store, sets_in, settings_with
+from backup_assets_tests.offsite.cross_copying import a_bucket_store, use_profiles
+from backup_assets_tests.sets.examples import ERP4, a_manifest, put_set
+from backup_assets_tests.stores.object_server import ObjectServer, object_server
+
+DAY = timedelta(days=1)
+#: The service writes its own times: the sets are of these days, whatever the day is.
+NOW = datetime.now(UTC).replace(microsecond=0)
+KEEP = Hold(reason="before release 4.2", until=NOW + 90 * DAY)
+
+
+@pytest.fixture(scope="module")
+def a_server() -> Iterator[ObjectServer]:
+    with object_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def profiles(a_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_profiles(a_server, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def settings(a_server: ObjectServer, tmp_path: Path) -> Settings:
+    """A local store, and a bucket whose rules remove what is tagged daily, weekly or monthly."""
+    return settings_with(tmp_path / "backups", a_bucket_store(a_server, "s3", retention_tags=True))
+
+
+@pytest.fixture
+def full(settings: Settings) -> Manifest:
+    """A set of two days ago with a full archive of attachments, in both stores."""
+    return stored(settings, a_manifest(NOW - 2 * DAY, run="aaaa0000"))
+
+
+@pytest.fixture
+def differential(settings: Settings, full: Manifest) -> Manifest:
+    """A set of yesterday that needs the full one, in both stores."""
+    return stored(settings, a_manifest(NOW - DAY, run="bbbb0000", full_set=full.id))
+
+
+def stored(settings: Settings, manifest: Manifest) -> Manifest:
+    put_set(local_store(settings), manifest)
+    copied(settings, to="s3", slot=manifest.slot)
+    return manifest
+
+
+def bucket(settings: Settings) -> S3Store:
+    store = store_named(settings, "s3", writing=True)
+    assert isinstance(store, S3Store)
+    return store
+
+
+def classes(settings: Settings, manifest: Manifest) -> set[str | None]:
+    keys = [ERP4.manifest_key(manifest.id), *(ERP4.key(one.name) for one in manifest.artifacts)]
+    store = bucket(settings)
+    return {store.tags_of(key).get("retention") for key in keys}
+
+
+def held(settings: Settings, manifest: Manifest, hold: Hold = KEEP) -> Held:
+    return place_hold(settings.databases[0], settings, manifest.id, hold, now=NOW)
+
+
+def released(settings: Settings, manifest: Manifest, at: datetime = NOW + DAY) -> Held:
+    return release_holds(settings.databases[0], settings, manifest.id, "it is fine", now=at)
+
+
+def expiring(settings: Settings) -> tuple[Expiring, ...]:
+    found = look_at(settings.databases[0], settings).expiring
+    assert found
+    assert len(found) == 1
+    return found
+
+
+def as_role(settings: Settings, role: str) -> Settings:
+    """Return settings whose bucket is written to and read by another role of the server."""
+    (store,) = settings.stores
+    return settings.model_copy(update={"stores": (store.model_copy(update={"profile": role}),)})
+
+
+def in_the_bucket(done: Held) -> Placed:
+    return next(one for one in done.stores if one.store == "s3")
+
+
+def test_a_held_differential_and_the_full_archive_that_it_needs_are_removed_by_no_rule(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    assert (classes(settings, full), classes(settings, differential)) == ({"monthly"}, {"daily"})
+
+    done = held(settings, differential)
+
+    assert done.is_well
+    assert (classes(settings, full), classes(settings, differential)) == ({"held"}, {"held"})
+    (store,) = settings.stores
+    location = bucket(settings).location
+    assert store.retention_tags
+    assert not [name for name, rule in wanted_rules(location).items() if "held" in str(rule) and "Days" in str(rule)]
+    assert sets_in(settings, "s3")[differential.id].state == "complete"
+
+
+def test_the_rules_of_the_bucket_remove_the_others_and_leave_what_is_held(
+    settings: Settings, a_server: ObjectServer, full: Manifest, differential: Manifest
+) -> None:
+    other = stored(settings, a_manifest(NOW - DAY / 2, run="cccc0000", full_set=full.id))
+    held(settings, differential)
+    rules = [rule for rule in wanted_rules(bucket(settings).location).values() if "Days" in rule.get("Expiration", {})]
+    a_day_ago = f"{NOW - DAY:%Y-%m-%d}T00:00:00Z"
+    # Weeks cannot be waited for: each class ends at a day that is past, by the same filters.
+    rules = [{**rule, "Expiration": {"Date": a_day_ago}} for rule in rules]
+    a_server.client().put_bucket_lifecycle_configuration(
+        Bucket=bucket(settings).location.bucket, LifecycleConfiguration={"Rules": rules}
+    )
+    a_server.apply_lifecycle_rules()
+
+    left = sets_in(settings, "s3")
+
+    assert other.id not in left
+    assert left[differential.id].state == left[full.id].state == "complete"
+
+
+def test_what_is_released_gets_its_class_back_the_full_archive_too(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential)
+
+    done = released(settings, differential)
+
+    assert done.is_well
+    assert (classes(settings, full), classes(settings, differential)) == ({"monthly"}, {"daily"})
+
+
+def test_a_full_archive_stays_held_while_another_held_set_needs_it(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    another = stored(settings, a_manifest(NOW - DAY / 2, run="cccc0000", full_set=full.id))
+    held(settings, differential)
+    held(settings, another)
+
+    released(settings, differential)
+
+    found = [classes(settings, one) for one in (full, differential, another)]
+    assert found == [{"held"}, {"daily"}, {"held"}]
+
+
+def test_the_daily_retention_lets_go_what_is_held_no_longer_and_keeps_a_copy_that_came_after_its_hold(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential, Hold(reason="audit", until=NOW + timedelta(seconds=1)))
+    late = a_manifest(NOW - DAY / 2, run="cccc0000", full_set=full.id)
+    put_set(local_store(settings), late)
+    place_hold(settings.databases[0], settings, late.id, KEEP)
+    copied(settings, to="s3", slot=late.slot)
+    assert [classes(settings, one) for one in (differential, late)] == [{"held"}, {"daily"}]
+
+    for one in prune_all(settings.databases[0], settings, apply=True):
+        assert one.error is None
+
+    assert [classes(settings, one) for one in (full, differential, late)] == [{"held"}, {"daily"}, {"held"}]
+
+
+def test_other_tags_stay_as_they_are(settings: Settings, full: Manifest) -> None:
+    store, key = bucket(settings), ERP4.manifest_key(full.id)
+    store.put_tags(key, {**store.tags_of(key), "sha256": "abc"})
+
+    held(settings, full)
+
+    assert store.tags_of(key) == {"retention": "held", "sha256": "abc"}
+
+
+def test_a_role_that_may_not_tag_is_told_when_the_bucket_removes_the_set_all_the_same(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    done = held(as_role(settings, "writer"), differential)
+
+    assert not done.is_well
+    place = in_the_bucket(done)
+    assert place.state == "recorded"
+    assert isinstance(place.error, AccessDenied)
+    (ending,) = [one for one in place.endings if one.part == differential.id]
+    assert abs(ending.at - datetime.now(UTC) - 14 * DAY) < DAY
+    assert classes(settings, differential) == {"daily"}
+
+
+def test_the_watch_warns_of_a_held_set_that_the_bucket_removes_with_the_day(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential)
+    assert look_at(settings.databases[0], settings).expiring == ()
+    store = bucket(settings)
+    for artifact in differential.artifacts:
+        store.put_tags(ERP4.key(artifact.name), {"retention": "daily"})
+
+    one = expiring(settings)[0]
+
+    assert (one.set_id, one.store) == (differential.id, "s3")
+    assert f"held until {KEEP.until:%Y-%m-%d}" in one.why
+    assert f"remove it around {datetime.now(UTC) + 14 * DAY:%Y-%m-%d}" in one.why
+
+
+def test_the_watch_warns_when_only_what_a_held_set_needs_is_removed(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential)
+    bucket(settings).put_tags(ERP4.manifest_key(full.id), {"retention": "daily"})
+
+    one = expiring(settings)[0]
+
+    assert f"remove {full.id}, which it cannot be restored without," in one.why
+
+
+def test_the_doctor_says_on_which_day_a_held_set_goes(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential)
+    bucket(settings).put_tags(ERP4.manifest_key(full.id), {"retention": "weekly"})
+
+    (found,) = [one for one in examine_stores(settings.databases[0], settings) if one.name == "holds s3"]
+
+    assert found.state == "warn"
+    assert f"remove {full.id}, which it needs, around {datetime.now(UTC) + 56 * DAY:%Y-%m-%d}" in found.found
+
+
+def test_the_command_tells_the_day_and_its_status_is_1(
+    settings: Settings,
+    full: Manifest,
+    differential: Manifest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    allowed, denied = (as_role(settings, role) for role in ("admin", "writer"))
+    words = ["hold", differential.id, "--reason", "audit"]
+
+    monkeypatch.setattr("backup_assets.cli.context.load_settings", lambda: denied)
+    assert main(words) == 1
+    assert f"remove it around {datetime.now(UTC) + 14 * DAY:%Y-%m-%d}" in capsys.readouterr().err
+    monkeypatch.setattr("backup_assets.cli.context.load_settings", lambda: allowed)
+    assert main(words) == 0
+
+
+def test_a_role_that_may_not_read_tags_believes_the_one_that_may(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential)
+    (store,) = settings.stores
+    apart = settings.model_copy(update={"stores": (store.model_copy(update={"read_profile": "reader"}),)})
+
+    assert look_at(apart.databases[0], apart).expiring == ()
+
+
+def test_a_bucket_that_removes_nothing_by_class_is_left_alone(a_server: ObjectServer, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path / "backups", a_bucket_store(a_server, "s3"))
+    manifest = stored(settings, a_manifest(NOW - DAY))
+
+    assert held(settings, manifest).is_well
+    assert classes(settings, manifest) == {None}
+    assert look_at(settings.databases[0], settings).expiring == ()
+
+
+def test_a_folder_is_no_bucket(tmp_path: Path) -> None:
+    (tmp_path / "usb").mkdir()
+    settings = settings_with(tmp_path / "backups", folder_store(tmp_path / "usb"))
+    manifest = put_set(local_store(settings), a_manifest(NOW - DAY))
+
+    assert held(settings, manifest).is_well
