@@ -41,7 +41,8 @@ def database_definitions(database: DatabaseSettings, settings: Settings, now: da
     captured = [build_capture(database, settings, slots), *build_copies(database, settings, slots)]
     definitions = dg.Definitions(
         assets=[
-            *external_assets(database),
+            # One by one Dagster would put together those of all databases, and every job would see them.
+            dg.AssetsDefinition(specs=external_assets(database)),
             # Without a schedule nothing is promised: the demo does not turn red overnight.
             *(with_freshness(captured, database) if running else captured),
             build_drill(database, settings, slots),
@@ -68,6 +69,7 @@ def database_definitions(database: DatabaseSettings, settings: Settings, now: da
     definitions = dg.Definitions.merge(
         definitions,
         _upkeep(database, settings, running=running),
+        _of_rds(database, settings, now, running=running),
         report_definitions(database, settings, slots, running=running),
     )
     if not database.important_tables:
@@ -110,6 +112,15 @@ def _upkeep(database: DatabaseSettings, settings: Settings, *, running: bool) ->
     return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules)
 
 
+def _of_rds(database: DatabaseSettings, settings: Settings, now: datetime, *, running: bool) -> dg.Definitions:
+    """Return what RDS adds for a database that it runs; nothing of it is imported for others."""
+    if database.rds is None:
+        return dg.Definitions()
+    from backup_assets.aws.rds.automation import rds_definitions
+
+    return rds_definitions(database, settings, now, running=running)
+
+
 def build_definitions(settings: Settings, now: datetime) -> dg.Definitions:
     """Return the definitions of every configured database; ``now`` decides on the first slot of a new one."""
     return dg.Definitions.merge(
@@ -119,7 +130,24 @@ def build_definitions(settings: Settings, now: datetime) -> dg.Definitions:
             executor=dg.in_process_executor, sensors=[build_watch_sensor(settings, running=not settings.is_demo)]
         ),
         *(database_definitions(database, settings, now) for database in settings.databases),
+        _around_databases(settings, now),
     )
+
+
+def _around_databases(settings: Settings, now: datetime) -> dg.Definitions:
+    """Return what AWS adds for all databases together; nothing of it is imported where it is not configured."""
+    found = [dg.Definitions()]
+    if settings.aws.infrastructure is not None:
+        from backup_assets.aws.infrastructure.automation import infrastructure_definitions
+
+        found.append(
+            infrastructure_definitions(settings, settings.aws.infrastructure, now, running=not settings.is_demo)
+        )
+    if any(database.rds for database in settings.databases):
+        from backup_assets.aws.events.automation import event_definitions
+
+        found.append(event_definitions(settings, running=not settings.is_demo))
+    return dg.Definitions.merge(*found)
 
 
 defs = build_definitions(load_settings(), datetime.now(UTC))

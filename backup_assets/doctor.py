@@ -10,6 +10,7 @@ from pathlib import Path
 from backup_assets.capture.fingerprints import parse_integrity_file
 from backup_assets.capture.preflight import SourceFacts, examine_source, expected_dump_bytes, require_free_disk
 from backup_assets.doctor_encryption import examine_encryption
+from backup_assets.doctor_rds import examine_rds
 from backup_assets.doctor_stores import examine_stores
 from backup_assets.errors import BackupError, EnvironmentFault
 from backup_assets.findings import Finding, State, failed, tried
@@ -59,6 +60,7 @@ def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]
     yield tried("dagster", _dagster)
     yield from examine_encryption(settings)
     yield from examine_stores(database, settings)
+    yield from examine_rds(database, settings)
 
 
 def _dagster() -> Finding:

@@ -13,6 +13,7 @@ from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import newest_in, whole_in
 from backup_assets.progress import human_bytes
+from backup_assets.retention.bucket_holds import endings
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import Store
@@ -52,6 +53,7 @@ def examine_stores(database: DatabaseSettings, settings: Settings) -> Iterator[F
         else:
             if configured.kind == "s3" and configured.embedded is None:  # nobody configures the demo's own buckets
                 yield from _examined_bucket(settings, configured.name)
+                yield from _holds(database, settings, configured.name)
             held.append(_Held(configured.name, ids, not_apart(configured, settings.backup_dir)))
     yield _off_site(local, held, unknown, bool(settings.stores))
 
@@ -99,6 +101,25 @@ def _examined_bucket(settings: Settings, store_name: str) -> Iterator[Finding]:
         )
     elif all(one.level == "ok" for one in found):
         yield Finding(name, "ok", ", ".join(f"{one.name}: {one.text}" for one in found))
+
+
+def _holds(database: DatabaseSettings, settings: Settings, store_name: str) -> Iterator[Finding]:
+    """Yield the held sets that the bucket removes all the same."""
+    name = f"holds {store_name}"
+    try:
+        sets = catalog_in(store_named(settings, store_name), place_of(database, settings)).sets()
+        found = list(endings(database, settings, store_name, sets, datetime.now(UTC)))
+    except BackupError as error:
+        yield Finding(name, "warn", f"whether held sets are kept is not known: {error}", error.remedy)
+        return
+    for one in found:
+        what = "it" if one.part == one.set_id else f"{one.part}, which it needs,"
+        yield Finding(
+            name,
+            "warn",
+            f"{one.set_id} is held ({one.hold.reason}), and lifecycle rules remove {what} around {one.at:%Y-%m-%d}",
+            "repeat `backup-assets hold` with a role that may tag objects: docs/retention.md",
+        )
 
 
 def _backfill(one: BackupSet) -> str:

@@ -26,6 +26,7 @@ PACKAGED_CONFIG = Path(__file__).with_name(CONFIG_NAME)
 ADDITIONS = Path(__file__).with_name("instances")
 KINDS = ("sqlite", "postgres", "docker", "ecs", "kubernetes")
 _MARK = "# Made by backup-assets for "
+_TOP_LEVEL = re.compile(r"^(\w+):", re.MULTILINE)
 _VARIABLES = re.compile(r"\{env: (\w+)\}|\$\{(\w+)\}")
 
 
@@ -92,7 +93,9 @@ def instance_config(kind: str, environment: Mapping[str, str]) -> bytes:
             f"{KIND_VARIABLE}={kind} needs {', '.join(missing)}, not set",
             remedy=f"set {'it' if len(missing) == 1 else 'them'}: docs/deployment.md says what each is",
         )
-    return f"{_MARK}{KIND_VARIABLE}={kind}.\n{common}\n{Template(more).safe_substitute(environment)}".encode()
+    own = frozenset(_TOP_LEVEL.findall(more))
+    kept = "\n\n".join(part for part in common.split("\n\n") if not own & set(_TOP_LEVEL.findall(part)))
+    return f"{_MARK}{KIND_VARIABLE}={kind}.\n{kept.rstrip()}\n\n{Template(more).safe_substitute(environment)}".encode()
 
 
 def _replace_ours(target: Path, content: bytes, kind: str) -> None:

@@ -47,10 +47,12 @@ def time_limit_hours(purpose: Purpose, database: DatabaseSettings) -> float:
 
 def job_tags(purpose: Purpose, database: DatabaseSettings) -> dict[str, str]:
     """Return the tags of a job, which a run by hand keeps: its place in the queue and its time limit in seconds."""
-    return {
+    tags = {
         "dagster/priority": str(priority(purpose, database, by_hand=True)),
         "dagster/max_runtime": str(int(time_limit_hours(purpose, database) * 3600)),
     }
+    # What replaces a live database is never started again by itself, hours after somebody wanted it.
+    return {**tags, "dagster/max_retries": "0"} if purpose == "restore" else tags
 
 
 def scheduled_tags(purpose: Purpose, database: DatabaseSettings) -> dict[str, str]:

@@ -229,7 +229,8 @@ VARIABLES = (
     Variable("HEARTBEAT_URL", "watch.heartbeat", "Address requested after every look that went well.", secret=True),
     Variable("ALERT_REMINDER_HOURS", "watch.reminder_hours", "Hours until an alert is told again; 24 unless set."),
     Variable("DAGSTER_UI_URL", "watch.ui_url", "Address of the Dagster UI, for links in alerts."),
-    Variable("REPORT_LANGUAGE", "watch.language", "Language of the monthly report: `en` or `ja`."),
+    Variable("REPORT_LANGUAGE", "watch.language", "Language of the monthly report and of alerts: `en` or `ja`."),
+    Variable("ALERT_LANGUAGE", "watch.alert_language", "Language of alerts, where it is another one: `en` or `ja`."),
     Variable("BACKUP_DEMO_HOME", "", "Home of the embedded demo; `var/demo` unless set."),
 )
 #: The stores that variables can describe, with what their names already say.

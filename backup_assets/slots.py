@@ -58,23 +58,9 @@ class Slots:
     @property
     def definition(self) -> dg.TimeWindowPartitionsDefinition:
         """The partitions as Dagster knows them; the newest is the current slot, hence ``end_offset=1``."""
-        import dagster as dg  # costs a second, which who only asks for slots does not pay
-
-        if self.each_week:
-            return dg.WeeklyPartitionsDefinition(
-                start_date=self._first_day.strftime(_DAY_FORMAT), timezone=self._zone_name, end_offset=1
-            )
         if self._hours is None:
-            return dg.DailyPartitionsDefinition(
-                start_date=self._first_day.strftime(_DAY_FORMAT), timezone=self._zone_name, end_offset=1
-            )
-        return dg.TimeWindowPartitionsDefinition(
-            start=self._key(self._begin),
-            cron_schedule=self.cron,
-            fmt=self._format,
-            timezone=self._zone_name,
-            end_offset=1,
-        )
+            return _definition(self._first_day.strftime(_DAY_FORMAT), self._zone_name, None, each_week=self.each_week)
+        return _definition(self._key(self._begin), self._zone_name, self.cron)
 
     @property
     def cron(self) -> str:
@@ -228,6 +214,22 @@ class Slots:
             why=f"slots of {length} are keyed like {self._key(self._begin)}, which is the first (`schedule.since`)",
             remedy="take the key of a slot that exists",
         )
+
+
+@lru_cache(maxsize=256)  # hundreds of databases share a few, and each of these remembers its keys
+def _definition(
+    first: str, timezone: str, cron: str | None, *, each_week: bool = False
+) -> dg.TimeWindowPartitionsDefinition:
+    """Return days, weeks or, with ``cron``, slots within a day, from the key ``first`` on."""
+    import dagster as dg  # costs a second, which who only asks for slots does not pay
+
+    if cron is not None:
+        fmt = _UTC_FORMAT if first.endswith("Z") else _LOCAL_FORMAT
+        return dg.TimeWindowPartitionsDefinition(
+            start=first, cron_schedule=cron, fmt=fmt, timezone=timezone, end_offset=1
+        )
+    kind = dg.WeeklyPartitionsDefinition if each_week else dg.DailyPartitionsDefinition
+    return kind(start_date=first, timezone=timezone, end_offset=1)
 
 
 def _sunday(day: date) -> date:

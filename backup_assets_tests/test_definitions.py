@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from backup_assets.definitions import build_definitions
 from backup_assets.settings import (
@@ -14,6 +16,7 @@ from backup_assets.settings import (
     VerificationSettings,
     demo_settings,
 )
+from backup_assets_tests.bench.bench_definitions import LOAD, TICK, in_process, prepare
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 PURPOSES = ("backup", "drill", "retention", "verification", "watch", "report")
@@ -107,3 +110,45 @@ def test_a_rotation_of_none_a_night_does_not_exist(tmp_path: Path):
 
     assert "erp4/verification" not in assets_of(definitions)
     assert "erp4_verification_job" not in definitions.get_repository_def().job_names
+
+
+def test_a_job_is_made_of_the_assets_of_its_own_database_alone(tmp_path: Path):
+    databases = (DatabaseSettings(name="erp", database="erp"), DatabaseSettings(name="erp_test", database="erp_test"))
+    definitions = build_definitions(Settings(backup_dir=tmp_path, databases=databases), NOW)
+    alone = build_definitions(Settings(backup_dir=tmp_path, databases=databases[:1]), NOW).get_repository_def()
+    repository = definitions.get_repository_def()
+
+    for name in alone.job_names:
+        if name.startswith("erp_"):
+            job = repository.get_job(name)
+            assert job.get_job_snapshot_id() == alone.get_job(name).get_job_snapshot_id()
+            graph = job.asset_layer.asset_graph
+            assert {key.path[0] for key in graph.get_all_asset_keys()} <= {"erp"}
+
+
+def seconds_of_a_code_location(databases: int) -> float:
+    """Return the seconds of the processor that the code location takes, without what Python loads first."""
+    with tempfile.TemporaryDirectory() as home:
+        seen = in_process(LOAD, prepare(Path(home), databases, bucket=True))
+    return seen["the whole code location"][1] - seen["import dagster"][1]
+
+
+@pytest.mark.slow
+def test_hundreds_of_databases_take_as_many_times_as_long_as_tens():
+    few = min(seconds_of_a_code_location(15) for _ in range(2))
+    many = seconds_of_a_code_location(120)
+
+    # Eight times as many; looking at every asset for every job took twenty-five times as long.
+    assert many < 16 * few, (few, many)
+    assert many < 90  # 8 s on a machine that is not busy; Dagster waits for a code location for three minutes
+
+
+@pytest.mark.slow
+def test_one_tick_of_all_schedules_and_sensors_grows_with_the_databases():
+    seen: dict[int, dict[str, tuple[float, float]]] = {}
+    for databases in (10, 60):
+        with tempfile.TemporaryDirectory() as home:
+            seen[databases] = in_process(TICK, prepare(Path(home), databases, sets=30))
+
+    for name in ("schedules", "sensors, first look", "sensors, next look"):
+        assert seen[60][name][1] < 2.5 * 6 * seen[10][name][1] + 1, (name, seen)

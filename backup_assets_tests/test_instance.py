@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from backup_assets.errors import EnvironmentFault, Refused, SettingsError
 from backup_assets.instance import KINDS, PACKAGED_CONFIG, dagster_home, dagster_instance, instance_config
@@ -108,10 +109,20 @@ def test_a_kind_keeps_the_common_settings_and_follows_the_variable(
 
     made = (dagster_home() / "dagster.yaml").read_bytes()
 
-    assert PACKAGED_CONFIG.read_bytes() in made
-    assert b"postgres_url: {env: DAGSTER_PG_URL}" in made
+    common, settings = yaml.safe_load(PACKAGED_CONFIG.read_bytes()), yaml.safe_load(made)
+    assert settings == {**common, "storage": {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}}
     monkeypatch.setenv("BACKUP_INSTANCE", "sqlite")
     assert (dagster_home() / "dagster.yaml").read_bytes() == PACKAGED_CONFIG.read_bytes()
+
+
+def test_a_launcher_of_its_own_takes_the_place_of_the_common_one() -> None:
+    names = ["DAGSTER_PG_URL", "BACKUP_IMAGE", "BACKUP_DOCKER_NETWORK", "BACKUP_DOCKER_VOLUMES_FROM"]
+    made = instance_config("docker", {name: "x" for name in names})
+    assert made.count(b"\nrun_launcher:") == 1
+    settings = yaml.safe_load(made)
+    assert settings["run_launcher"]["class"] == "DockerRunLauncher"
+    assert settings["run_launcher"]["config"]["container_kwargs"]["volumes_from"] == ["x"]
+    assert settings["run_monitoring"]["max_resume_run_attempts"] == 0
 
 
 def test_no_url_and_no_secret_is_written_to_the_file(a_directory: Path) -> None:

@@ -24,6 +24,11 @@ def test_runs_wait_in_the_order_of_who_waits_for_them() -> None:
     assert all(first > second for first, second in pairwise(order)), order
 
 
+def test_a_restore_that_was_interrupted_is_never_started_again_by_itself() -> None:
+    assert job_tags("restore", ORDINARY)["dagster/max_retries"] == "0"
+    assert "dagster/max_retries" not in job_tags("backup", ORDINARY)
+
+
 def test_a_run_may_take_as_long_as_what_it_does() -> None:
     slow = ORDINARY.model_copy(
         update={

@@ -58,3 +58,11 @@ def test_values_are_never_written_down_without_encryption() -> None:
     values = {"infrastructure": {"values": True}}
     assert len(found(values)) == 1
     assert found(values, encryption={"recipients": ["A" * 40]}) == []
+
+
+def test_a_database_does_not_share_the_folder_of_the_infrastructure() -> None:
+    databases = [{"name": "erp4", "prefix": "Infrastructure"}]
+    (mistake,) = found({"infrastructure": {}}, databases=databases)
+
+    assert mistake.startswith("databases.erp4.prefix: the folder Infrastructure is that of `aws.infrastructure`")
+    assert found({}, databases=databases) == []

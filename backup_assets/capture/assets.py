@@ -68,6 +68,10 @@ class CaptureConfig(dg.Config):
     content_hashes: ContentHashes | None = Field(default=None, description="Overrides the setting for this set.")
 
 
+#: Made once: where a function takes the class itself, Dagster makes it anew for each of hundreds of databases.
+_CAPTURE_CONFIG = CaptureConfig.to_fields_dict()
+
+
 def pool_of(database: DatabaseSettings) -> str:
     """Return the name of the pool that bounds the work on one source server."""
     server = database.server
@@ -199,10 +203,11 @@ def build_capture(database: DatabaseSettings, settings: Settings, slots: Slots) 
         check_specs=checks,
         partitions_def=slots.definition,
         can_subset=False,
+        config_schema=_CAPTURE_CONFIG,
         pool=pool_of(database),
     )
-    def capture(context: dg.AssetExecutionContext, config: CaptureConfig) -> Iterator[Event]:
-        yield from _capture(context, config, database, settings, slots, "full")
+    def capture(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        yield from _capture(context, database, settings, slots, "full")
 
     return capture
 
@@ -235,10 +240,11 @@ def build_important_tables(database: DatabaseSettings, settings: Settings, slots
             for check in ("readable", "roles_present")
         ],
         partitions_def=slots.definition,
+        config_schema=_CAPTURE_CONFIG,
         pool=pool_of(database),
     )
-    def important_tables(context: dg.AssetExecutionContext, config: CaptureConfig) -> Iterator[Event]:
-        yield from _capture(context, config, database, settings, slots, "important_tables")
+    def important_tables(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        yield from _capture(context, database, settings, slots, "important_tables")
 
     return important_tables
 
@@ -253,12 +259,12 @@ def _applies(check: str, database: DatabaseSettings) -> bool:
 
 def _capture(
     context: dg.AssetExecutionContext,
-    config: CaptureConfig,
     database: DatabaseSettings,
     settings: Settings,
     slots: Slots,
     kind: Literal["full", "important_tables"],
 ) -> Iterator[Event]:
+    config = CaptureConfig(**context.op_execution_context.op_config)
     with as_failure():
         slots.require_current(context.partition_key, datetime.now(UTC))
         request = CaptureRequest(

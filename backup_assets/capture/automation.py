@@ -10,6 +10,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from backup_assets.capture.capture import local_store, place_of
+from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError
 from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.sets.backup_id import BackupId
@@ -68,7 +69,8 @@ def capture_selection(database: DatabaseSettings, *others: Sequence[str]) -> dg.
 
 def build_backup_job(database: DatabaseSettings, copies: Sequence[Sequence[str]] = ()) -> UnresolvedAssetJobDefinition:
     """Return the job that takes a set, copies it (``copies`` are the keys of those assets) and proves it."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_backup_job",
         selection=capture_selection(database, *copies),
         tags=job_tags("backup", database),
@@ -82,7 +84,8 @@ def build_important_tables_job(
     database: DatabaseSettings, copies: Sequence[Sequence[str]] = ()
 ) -> UnresolvedAssetJobDefinition:
     """Return the job that takes, copies and proves the weekly set of the important tables."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_important_tables_job",
         selection=dg.AssetSelection.assets([database.name, "important_tables"], *copies),
         tags=job_tags("backup", database),
@@ -137,8 +140,11 @@ def build_daily_schedule(
     *,
     purpose: Purpose,
     running: bool,
+    name: str | None = None,
 ) -> dg.ScheduleDefinition:
     """Return a schedule for what is due once a day at ``at`` (local time), whichever slots there are.
+
+    It is named after ``purpose`` where no ``name`` is given.
 
     After an outage of any length it runs once: what it does is about the sets that are there now.
     """
@@ -146,7 +152,7 @@ def build_daily_schedule(
     cron = f"{moment.minute} {moment.hour} * * *"
 
     @dg.schedule(
-        name=f"{database.name}_{purpose}_schedule",
+        name=name or f"{database.name}_{purpose}_schedule",
         job=job,
         cron_schedule=cron,
         execution_timezone=zone,

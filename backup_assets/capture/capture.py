@@ -381,7 +381,7 @@ class Capture:
         archive_name, index_name = f"assets/{set_id}.tar.zst", f"assets/{set_id}.index.tsv.zst"
         archive = self.store.partial_for(self.place.key(archive_name))
         index = self.store.partial_for(self.place.key(index_name))
-        full = self._usable_full(timedelta(days=wanted.full_every_days))
+        full = None if self._must_stand_alone else self._usable_full(timedelta(days=wanted.full_every_days))
 
         def report(done: int) -> None:
             self._progress("attachments", done, None)
@@ -422,6 +422,14 @@ class Capture:
                 why="this is what a share that is not mounted looks like",
                 remedy="mount it; if the files are gone on purpose, leave one file in the directory that says so",
             )
+
+    @property
+    def _must_stand_alone(self) -> bool:
+        """Whether the set may need no other: a bucket that removes by class keeps a differential no longer for a hold.
+
+        Who holds it later gives it another class, for which not every role is allowed (retention/bucket_holds.py).
+        """
+        return self.request.hold is not None and any(store.retention_tags for store in self.settings.stores)
 
     def _usable_full(self, age: timedelta) -> tuple[str, Path] | None:
         """Return id and index of the newest full archive, if it is young enough and whole in the local store."""

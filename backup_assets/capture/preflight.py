@@ -15,7 +15,8 @@ MAXIMUM_CLOCK_SKEW = timedelta(minutes=5)
 #: A zstd dump of ordinary business data takes 0.15 to 0.4 of the database's size on disk (facts: 0.17); a dump
 #: of compressed content without indexes may take all of it.
 EXPECTED_DUMP_SHARE = 0.5
-_MARGIN_BYTES = 64 << 20
+#: What a capture leaves free on the disk that it writes to.
+MARGIN_BYTES = 64 << 20
 OLDEST_SERVER = 15
 
 _FACTS = """
@@ -116,10 +117,10 @@ def _require_same_time(server: datetime, now: datetime) -> None:
 def require_free_disk(directory: Path, needed_bytes: int, purpose: str) -> None:
     """Raise EnvironmentFault unless ``needed_bytes`` and a margin are free on the disk of ``directory``."""
     free = shutil.disk_usage(directory).free
-    if free < needed_bytes + _MARGIN_BYTES:
+    if free < needed_bytes + MARGIN_BYTES:
         raise EnvironmentFault(
             f"not enough free disk for {purpose}",
-            why=f"{free / 1e9:.2f} GB are free in {directory}, about {(needed_bytes + _MARGIN_BYTES) / 1e9:.2f} GB "
+            why=f"{free / 1e9:.2f} GB are free in {directory}, about {(needed_bytes + MARGIN_BYTES) / 1e9:.2f} GB "
             "are needed",
             remedy="free space, remove old sets, or set BACKUP_DIR to a larger disk",
         )

@@ -54,7 +54,7 @@ def seal_secrets(
     cipher.check()  # before anything is read
     archive = pack(tuple(_read(wanted)), database=database.name, env=settings.env, now=now)
     target = directory / f"secrets.tar{cipher.suffix}.partial"
-    with _unnamed(archive.content, directory) as source:
+    with unnamed(archive.content, directory) as source:
         made = cipher.encrypt(source, target)
     return SealedSecrets(
         path=target,
@@ -105,8 +105,11 @@ def _read_file(path: Path, room: int) -> Secret:
 
 
 @contextmanager
-def _unnamed(content: bytes, directory: Path) -> Iterator[Path]:
-    """Yield a path by which ``content`` can be read in this process, in memory where the system has such files."""
+def unnamed(content: bytes, directory: Path) -> Iterator[Path]:
+    """Yield a path by which ``content`` can be read in this process, in memory where the system has such files.
+
+    Where it has none, it is a private file below ``directory`` until the block ends.
+    """
     try:
         descriptor = os.memfd_create("secrets") if hasattr(os, "memfd_create") else None
     except OSError:  # forbidden by a sandbox, or an old kernel

@@ -299,8 +299,17 @@ def _doctor(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _aws(commands: Commands[argparse.ArgumentParser]) -> None:
-    group = commands.add_parser("aws", help="write what AWS has to be told to keep the roles apart", allow_abbrev=False)
+    group = commands.add_parser(
+        "aws", help="show and change what AWS backs up by itself, and keep the roles apart", allow_abbrev=False
+    )
     inner = group.add_subparsers(metavar="COMMAND", required=True)
+    plan = _command(inner, "plan", "show what differs in AWS, and change nothing", module="aws", function="plan")
+    apply = _command(
+        inner, "apply", "change what differs in AWS; nothing is removed or replaced", module="aws", function="apply"
+    )
+    for command in (plan, apply):
+        command.add_argument("--all", action="store_true", help="show what is as wanted, too")
+    apply.add_argument("--yes", action="store_true", help="do not ask")
     command = _command(
         inner, "policies", "write policies for the roles, buckets and keys of the configured stores",
         module="aws", function="policies", json=False,

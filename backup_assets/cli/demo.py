@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backup_assets.cli.context import Context, context_of
+from backup_assets.cli.drill import show_in_dagster
 from backup_assets.cli.output import Column, heading, say, say_table, tell, tell_error, watched
 from backup_assets.demo.erp import DATABASE, add_a_day_of_work, attachments_directory, ensure_erp
 from backup_assets.demo.object_server import demo_object_server, stop_demo_object_server
@@ -110,7 +111,7 @@ def demo(arguments: Namespace) -> int:
         return f"{compared[-1]} files are equal"
 
     def drill() -> str:
-        drilled.append(_require_drilled(context))
+        drilled.append(_drilled(context))
         return f"{drilled[-1].set_id}, as if this machine were lost; the report: {drilled[-1].report_path}"
 
     tour.step("The sample ERP, with a PostgreSQL server of its own", lambda: _prepare(home, arguments.size))
@@ -166,8 +167,9 @@ def _restore(context: Context, home: Path) -> Restored:
     return Restore(context.database, context.settings, context.store, chosen, request, log=_nothing).run()
 
 
-def _require_drilled(context: Context) -> Drilled:
+def _drilled(context: Context) -> Drilled:
     done = run_drill(context.database, context.settings, store=DRILL_STORE, log=_nothing)
+    show_in_dagster(context, done)
     if not done.passed:
         first = done.problems[0]
         raise CheckFailed(f"the drill failed: {first.what}", why=first.found, remedy=first.remedy)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from datetime import UTC, datetime
 
-from backup_assets.cli.context import context_of
+from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import say_facts, say_json, tell
+from backup_assets.errors import BackupError
 from backup_assets.restore.drill import run_drill
 from backup_assets.restore.drill_report import Drilled, duration
 
@@ -34,7 +36,22 @@ def drill(arguments: Namespace) -> int:
         )
     for problem in done.problems:
         tell(f"error: {problem}" + (f"\n  next: {problem.remedy}" if problem.remedy else ""))
+    if arguments.drill_set == "latest":
+        show_in_dagster(context, done)
     return 0 if done.passed else FAILED
+
+
+def show_in_dagster(context: Context, done: Drilled) -> None:
+    """Show a drill of the newest set in Dagster's instance too; what stands against that is only told."""
+    # Dagster costs a second or two: what was drilled is written down, and said, before.
+    from backup_assets.instance import dagster_instance
+    from backup_assets.restore.drill_assets import report_drill
+
+    try:
+        with dagster_instance() as instance:
+            report_drill(instance, context.database, context.settings, done, datetime.now(UTC))
+    except BackupError as error:
+        tell(f"warning: the drill is recorded beside the sets, and cannot be shown in Dagster: {error}")
 
 
 def _met(within: bool | None) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
-from backup_assets.cli.context import context_of
+from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import Column, local_time, say_json, say_table, tell
 from backup_assets.progress import human_bytes
 from backup_assets.retention.holding import Held, place_hold, release_holds
@@ -25,7 +26,9 @@ def prune(arguments: Namespace) -> int:
     context = context_of(arguments)
     options = {"apply": arguments.apply, "allow_large_share": arguments.allow_large_share}
     if named is None:
-        pruned = list(prune_all(context.database, context.settings, **options))
+        pruned = [*prune_all(context.database, context.settings, **options), *_of_rds(context, **options)]
+    elif named.startswith("rds-") and context.database.rds is not None:
+        pruned = list(_of_rds(context, only=named, **options))
     else:
         pruned = [prune_store(context.database, context.settings, named, **options)]
     if arguments.json:
@@ -38,6 +41,15 @@ def prune(arguments: Namespace) -> int:
     for one in pruned:
         _tell(one)
     return 0 if all(one.is_well for one in pruned) else NOT_DONE
+
+
+def _of_rds(context: Context, **options: Any) -> Iterator[Pruned]:
+    """Yield what is decided about the snapshots of a database that RDS runs."""
+    if context.database.rds is not None:
+        # boto3 costs a third of a second: only who asks AWS pays it.
+        from backup_assets.aws.rds.pruning import prune_snapshots
+
+        yield from prune_snapshots(context.database, context.settings, **options)
 
 
 def _row(one: Pruned, line: Line) -> list[str]:
@@ -118,7 +130,12 @@ def unhold(arguments: Namespace) -> int:
 def _told(held: Held, arguments: Namespace) -> int:
     if arguments.json:
         stores = [
-            {"store": one.store, "state": one.state, "error": None if one.error is None else str(one.error)}
+            {
+                "store": one.store,
+                "state": one.state,
+                "error": None if one.error is None else str(one.error),
+                "removed_around": min((ending.at for ending in one.endings), default=None),
+            }
             for one in held.stores
         ]
         in_force = None if held.hold is None else {"reason": held.hold.reason, "until": held.hold.until}
@@ -133,5 +150,12 @@ def _told(held: Held, arguments: Namespace) -> int:
         )
     for one in held.stores:
         if one.error is not None:
-            tell(f"error: {one.store} does not know of it; repeat this when it can be written: {one.error}")
+            knows = "does not know of it" if one.state == "failed" else "could not be made to keep it"
+            tell(f"error: {one.store} {knows}; repeat this when it can be written: {one.error}")
+        for ending in one.endings:
+            what = "it" if ending.part == held.set_id else f"{ending.part}, which it cannot be restored without,"
+            tell(
+                f"error: the lifecycle rules of {one.store} remove {what} around {local_time(ending.at)} all the same: "
+                "docs/retention.md says what to do"
+            )
     return 0 if held.is_well else NOT_DONE

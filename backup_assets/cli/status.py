@@ -13,6 +13,7 @@ from backup_assets.named_stores import LOCAL, configured_store
 from backup_assets.progress import human_bytes
 from backup_assets.settings import load_settings
 from backup_assets.watch.figures import DatabaseFigures, Objective, SetFigures, StoreFigures
+from backup_assets.watch.kinds import OF_FURTHER_STORES
 from backup_assets.watch.measuring import measure
 
 BROKEN = 1
@@ -41,6 +42,8 @@ _SHOWN = {"met": "ok", "warn": "warn", "broken": "fail", "unknown": "unknown"}
 def status(arguments: Namespace) -> int:
     """Measure every database, or one; status 1 when an objective is broken (with `--strict`: not met).
 
+    Without any further store that 3-2-1 does not hold is shown, and counts with `--strict` only: it is how this was
+    set up, and a check that is always red hides the day on which something breaks.
     With ``--store`` that store alone is told, and is broken when it does not answer or its newest set is too old.
     """
     settings = load_settings()
@@ -64,7 +67,16 @@ def status(arguments: Namespace) -> int:
 
 def _objectives(figures: DatabaseFigures, *, strict: bool) -> list[str]:
     states = ("broken", "warn", "unknown") if strict else ("broken",)
-    return [f"{figures.database}: {one.name}: {one.text}" for one in figures.objectives if one.state in states]
+    return [
+        f"{figures.database}: {one.name}: {one.text}"
+        for one in figures.objectives
+        if one.state in states and (strict or not _as_set_up(figures, one))
+    ]
+
+
+def _as_set_up(figures: DatabaseFigures, objective: Objective) -> bool:
+    """Return whether an objective is broken because no further store was ever configured."""
+    return objective.state == "broken" and objective.name in OF_FURTHER_STORES and len(figures.stores) == 1
 
 
 def _of_store(figures: DatabaseFigures, name: str) -> list[str]:
@@ -79,8 +91,13 @@ def _summary(measured: list[DatabaseFigures], bad: list[str]) -> str:
         return f"BROKEN: {bad[0]}{more}"
     names = ", ".join(figures.database for figures in measured)
     warnings = [one for figures in measured for one in figures.objectives if one.state in ("warn", "unknown")]
-    if warnings:
-        return f"OK: {names}: nothing is broken, {len(warnings)} to look at: {', '.join(w.name for w in warnings)}"
+    alone = [figures.database for figures in measured for one in figures.objectives if _as_set_up(figures, one)]
+    if warnings or alone:
+        looks = f"nothing is broken, {len(warnings)} to look at: {', '.join(w.name for w in warnings)}"
+        if alone:
+            of = ", ".join(dict.fromkeys(alone))
+            looks += f"; 3-2-1 does not hold for {of}: no further store is configured (docs/off-site.md)"
+        return f"OK: {names}: {looks}"
     return f"OK: {names}: every objective is met"
 
 

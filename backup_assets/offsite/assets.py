@@ -131,7 +131,7 @@ def _upstream(database: DatabaseSettings, settings: Settings, store: StoreSettin
         return [database.name, copy_asset_name(settings, configured_store(settings, store.copied_from), kind)]
     if settings.encryption.encrypts:
         return encrypted_asset_key(database, kind)
-    return [database.name, "metadata" if kind == "full" else "important_tables"]
+    return [database.name, "metadata" if kind == "full" else kind]
 
 
 def _error_of(failed: Sequence[Copied], where: str) -> BackupError:

@@ -14,13 +14,13 @@ from backup_assets.errors import BackupError, CheckFailed
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.catalog import Catalog
-from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.manifest import Manifest, SetKind
 from backup_assets.sets.place import META, Place, StoredObject, record_kind_of, set_id_of
 from backup_assets.sets.records import CopiedArtifact, CopyRecord, record_key
 from backup_assets.sets.retention_class import RetentionClass, retention_class
 from backup_assets.stores.contract import Store
 
-Kind = Literal["full", "important_tables"]
+Kind = SetKind
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ def build_encrypted(
     to = ", ".join(encryption.recipients)
     spec = dg.AssetSpec(
         key,
-        deps=[[database.name, "metadata" if kind == "full" else "important_tables"]],
+        deps=[[database.name, "metadata" if kind == "full" else kind]],
         group_name=database.name,
         kinds={encryption.cipher},
         owners=OWNERS,

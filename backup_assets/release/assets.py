@@ -10,6 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from backup_assets.capture.assets import OWNERS
 from backup_assets.capture.automation import capture_selection
+from backup_assets.database_jobs import define_database_job
 from backup_assets.faults import as_failure
 from backup_assets.queueing import job_tags
 from backup_assets.release.proving import prove_release
@@ -70,7 +71,8 @@ def build_release(
 
 def build_release_job(database: DatabaseSettings, copies: Sequence[Sequence[str]]) -> UnresolvedAssetJobDefinition:
     """Return the job `<database>_release_backup_job`, with what the launchpad shows first."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         release_job_name(database),
         selection=capture_selection(database, *copies, [database.name, ASSET]),
         tags=job_tags("release", database),

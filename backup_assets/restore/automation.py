@@ -34,11 +34,20 @@ class RestoreConfig(dg.Config):
     )
 
 
+#: Made once: where a function takes the class itself, Dagster makes it anew for each of hundreds of databases.
+_RESTORE_CONFIG = RestoreConfig.to_fields_dict()
+
+
 def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobDefinition:
     """Return the job `<database>_restore_job`."""
 
-    @dg.op(name=f"{database.name}_restore", description="Restore a set, compare it, and only then replace anything.")
-    def restore(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
+    @dg.op(
+        name=f"{database.name}_restore",
+        config_schema=_RESTORE_CONFIG,
+        description="Restore a set, compare it, and only then replace anything.",
+    )
+    def restore(context: dg.OpExecutionContext) -> None:
+        config = RestoreConfig(**context.op_config)
         with as_failure():
             store = store_named(settings, config.store)
             catalog = catalog_in(store, place_of(database, settings))

@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from backup_assets.capture.assets import OWNERS
+from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.named_stores import LOCAL, configured_store
@@ -29,10 +31,12 @@ KEY_FORMAT = "%Y-%m"
 
 def months_of(slots: Slots, database: DatabaseSettings) -> dg.MonthlyPartitionsDefinition:
     """Return the months, keyed ``2026-11`` in the database's zone, from that of the first slot to the current one."""
-    first = slots.since.replace(day=1).strftime(KEY_FORMAT)
-    return dg.MonthlyPartitionsDefinition(
-        start_date=first, fmt=KEY_FORMAT, timezone=database.schedule.timezone, end_offset=1
-    )
+    return _months(slots.since.replace(day=1).strftime(KEY_FORMAT), database.schedule.timezone)
+
+
+@lru_cache(maxsize=256)
+def _months(first: str, timezone: str) -> dg.MonthlyPartitionsDefinition:
+    return dg.MonthlyPartitionsDefinition(start_date=first, fmt=KEY_FORMAT, timezone=timezone, end_offset=1)
 
 
 def drilled_asset(database: DatabaseSettings, settings: Settings) -> list[str]:
@@ -112,7 +116,8 @@ def build_drill(database: DatabaseSettings, settings: Settings, slots: Slots) ->
 
 def build_drill_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job `<database>_drill_job`."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_drill_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
         tags=job_tags("drill", database),
@@ -141,6 +146,34 @@ def build_drill_schedule(
         return dg.RunRequest(run_key=month, partition_key=month, tags=scheduled_tags("drill", database))
 
     return schedule
+
+
+def report_drill(
+    instance: dg.DagsterInstance, database: DatabaseSettings, settings: Settings, done: Drilled, now: datetime
+) -> bool:
+    """Show a drill that nobody ran through Dagster as one of the month of ``now``, and return whether it was shown.
+
+    One from another store than the scheduled drills take is not: it says nothing of what the asset promises.
+    """
+    if done.store != drill_store(database, settings).name:
+        return False
+    key = dg.AssetKey([database.name, ASSET])
+    month = now.astimezone(ZoneInfo(database.schedule.timezone)).strftime(KEY_FORMAT)
+    figures = _figures(done)
+    if done.passed:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=figures, partition=month))
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=CHECK,
+            passed=done.passed,
+            metadata=figures,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=_summary(done),
+            partition=month,
+        )
+    )
+    return True
 
 
 def _summary(done: Drilled) -> str:

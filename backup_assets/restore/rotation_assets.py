@@ -10,6 +10,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from backup_assets.capture.assets import OWNERS
+from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.queueing import UPKEEP_POOL, job_tags
@@ -86,7 +87,8 @@ def build_rotation(database: DatabaseSettings, settings: Settings) -> dg.AssetsD
 
 def build_rotation_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
     """Return the job `<database>_verification_job`."""
-    return dg.define_asset_job(
+    return define_database_job(
+        database.name,
         f"{database.name}_verification_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
         tags=job_tags("verification", database),
@@ -95,10 +97,10 @@ def build_rotation_job(database: DatabaseSettings) -> UnresolvedAssetJobDefiniti
 
 
 def summary_of(checked: Sequence[Checked]) -> str:
-    """Return one line for each copy, the outcome of the level that was possible."""
+    """Return a paragraph for each copy, the outcome of the level that was possible; the UI takes it for Markdown."""
     if not checked:
         return "no copy was due"
-    return "\n".join(_line(one) for one in checked)
+    return "\n\n".join(_line(one) for one in checked)
 
 
 def _line(one: Checked) -> str:
@@ -119,7 +121,7 @@ def _in_time(done: Rotation, database: DatabaseSettings) -> str:
         needed = -(-done.copies // wanted.every_days)
         if needed > wanted.nightly_limit:
             lines.append(f"next: raise verification.nightly_limit to {needed}, or verification.every_days")
-    return "\n".join(lines) or f"all {done.copies} copies were verified, or made, within {wanted.every_days} days"
+    return "\n\n".join(lines) or f"all {done.copies} copies were verified, or made, within {wanted.every_days} days"
 
 
 def _error_of(failed: Sequence[Checked]) -> CheckFailed:

@@ -22,7 +22,8 @@ from backup_assets.errors import BackupError, EnvironmentFault, Refused, Setting
 from backup_assets.local import local_store
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.cluster import Cluster
-from backup_assets.settings import DumpSettings, Settings, VerificationSettings
+from backup_assets.sets.manifest import Hold
+from backup_assets.settings import AttachmentsSettings, DumpSettings, Settings, StoreSettings, VerificationSettings
 from backup_assets_tests.conftest import SourceOf
 from backup_assets_tests.sources import Source, capture, connect, dump_path, listed, proven
 
@@ -126,6 +127,23 @@ def test_several_sets_in_one_slot_are_all_there(a_database: Source):
 
     assert len(ids) == 3
     assert {one.id for one in listed(settings)} == ids
+
+
+def test_a_set_that_is_held_needs_no_other_where_a_bucket_removes_sets_by_class(a_database: Source, tmp_path: Path):
+    (tmp_path / "attachments").mkdir()
+    (tmp_path / "attachments" / "1.pdf").write_text("an invoice")
+    plain = a_database.settings(attachments=AttachmentsSettings(directory=tmp_path / "attachments"))
+    bucket = StoreSettings(name="s3", kind="s3", bucket="backups", sse_s3="AES256", retention_tags=True)
+    removing = plain.model_copy(update={"stores": (bucket,)})
+    hold = Hold(reason="release 4.2")
+
+    modes = []
+    for settings, asked in ((plain, None), (plain, hold), (removing, None), (removing, hold)):
+        attachments = a_database.captured(settings, hold=asked).manifest.attachments
+        assert attachments is not None
+        modes.append(attachments.mode)
+
+    assert modes == ["full", "differential", "differential", "full"]
 
 
 def test_content_is_hashed_as_the_run_asks(a_database: Source):

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import dagster as dg
 import pytest
 
+from backup_assets.instance import dagster_instance
+from backup_assets.restore.drill_assets import ASSET, CHECK
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.sources import Source
 
@@ -15,6 +20,34 @@ def usb(a_configured_database: Source, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "usb").mkdir()
     monkeypatch.setenv("FOLDER_COPY_DIR", str(tmp_path / "usb"))
     return tmp_path / "usb"
+
+
+def shown_in_dagster() -> tuple[list[dg.AssetMaterialization], list[bool]]:
+    """Return what Dagster's instance shows of drills: the materializations, and the outcomes of the check."""
+    key = dg.AssetKey(["erp4", ASSET])
+    with dagster_instance() as instance:
+        found = instance.fetch_materializations(key, limit=10).records
+        checks = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, CHECK), limit=10)
+    outcomes = [one.event.dagster_event.asset_check_evaluation_data.passed for one in checks if one.event]  # type: ignore[union-attr]
+    return [one.asset_materialization for one in found if one.asset_materialization is not None], outcomes
+
+
+def test_a_drill_is_shown_in_dagster_as_one_of_this_month(command: Command, usb: Path):
+    assert command("backup", "--no-verify").status == 0
+    assert command("drill", "--store", "local").status == 0
+    assert shown_in_dagster() == ([], [])  # not what the asset is about
+
+    ended = command("drill")
+
+    ((materialization,), outcomes) = shown_in_dagster()
+    assert outcomes == [True]
+    assert materialization.metadata["set_id"].value == ended.value("set")
+    assert materialization.partition in {f"{datetime.now(ZoneInfo(zone)):%Y-%m}" for zone in ("Asia/Tokyo", "UTC")}
+
+
+def test_a_drill_that_fails_is_shown_in_dagster_as_a_failed_check_alone(command: Command, usb: Path):
+    assert command("drill").status == 1
+    assert shown_in_dagster() == ([], [False])
 
 
 def test_a_drill_that_passes_says_what_was_drilled_and_where_the_report_is(command: Command, usb: Path):

@@ -63,6 +63,28 @@ def test_a_warning_alone_is_status_0_unless_it_is_asked_for_strictly(command: Co
     assert command("status", "--strict").status == 1
 
 
+def test_without_any_further_store_3_2_1_is_shown_as_broken_and_breaks_the_status_only_strictly(
+    command: Command, configured: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("FOLDER_COPY_DIR", "FOLDER_COPY_OFF_SITE"):
+        monkeypatch.delenv(name)
+    now = datetime.now(UTC)
+    proven(configured, taken(configured, now - timedelta(minutes=5), stores=(LOCAL,)), at=now)
+    ended = command("status")
+    assert ended.status == 0
+    assert "3-2-1 does not hold for erp4: no further store is configured" in ended.out.splitlines()[0]
+    states = {line[0]: line[1] for line in ended.lines[1:]}
+    assert (states["three_copies"], states["two_media"], states["one_off_site"]) == ("fail", "fail", "fail")
+    assert command("status", "--strict").status == 1
+    assert json.loads(command("status", "--json").out)["ok"] is True
+
+
+def test_a_further_store_that_has_nothing_breaks_3_2_1_and_the_status(command: Command, configured: Settings):
+    now = datetime.now(UTC)
+    proven(configured, taken(configured, now - timedelta(minutes=5), stores=(LOCAL,)), at=now)
+    assert command("status").status == 1
+
+
 def test_one_store_alone_is_judged_by_its_answer_and_its_newest_set(command: Command, configured: Settings):
     taken(configured, datetime.now(UTC) - timedelta(minutes=5), stores=(LOCAL,))
     assert command("status", "--store", LOCAL).status == 0

@@ -12,6 +12,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from backup_assets.aws.events import assets as aws_events
+from backup_assets.aws.events.event import CATEGORIES
+from backup_assets.aws.infrastructure import assets as infrastructure
+from backup_assets.aws.rds import assets as rds
+from backup_assets.aws.rds.drill.assets import ASSET as RDS_DRILL
 from backup_assets.capture.assets import QUICK_CHECKS, CaptureConfig, capture_specs
 from backup_assets.cli.arguments import parser
 from backup_assets.offsite.assets import ASSETS, CHECK, CROSS_COPY
@@ -33,20 +38,20 @@ README = ROOT / "README.md"
 COMMAND = ".venv/bin/backup-assets"
 #: Variables that are no settings: a confirmation, libpq's, and names of an example.
 OTHER_VARIABLES = {
-    "AWS_SESSION_TOKEN", "BACKUP_DRILL_ATTACHMENTS", "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID", "GPG_TTY",
-    "RESTORE_CONFIRM",
+    "AWS_SESSION_TOKEN", "BACKUP_DRILL_ATTACHMENTS", "DAGSTER_HOME", "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID",
+    "GPG_TTY", "RESTORE_CONFIRM",
 }  # fmt: skip
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
     "--build-arg", "--clean", "--compress", "--compress-algo", "--create", "--dbname", "--env-file", "--globals-only",
     "--if-exists", "--kill", "--list",
-    "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--rounds",
+    "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--only", "--rounds",
     "--snapshot",
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
     "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set", "hashtextextended",
-    "in_process",
+    "in_process", "max_concurrent_runs", "run_launcher", "store_tokyo",
     "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "restores_within_rto", "transaction_timeout",
     "upload_file",
 }  # fmt: skip
@@ -194,6 +199,15 @@ def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
     known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, ENCRYPTED_CHECK, *ASSETS.values(), CROSS_COPY, DRILL, REPORT}
     known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page())) | {*WATCH_CHECKS, *get_args(ObjectiveName)}
     known |= {*get_args(Kind), WATCH_SENSOR}
+    known |= {
+        rds.AUTOMATED_BACKUPS,
+        rds.SNAPSHOT,
+        rds.SNAPSHOT_COPY,
+        rds.RETENTION,
+        RDS_DRILL,
+        infrastructure.RETENTION,
+    }
+    known |= {f"{infrastructure.ASSET}_{ASSETS['s3']}", aws_events.ASSET, *CATEGORIES, aws_events.MESSAGES_READ}
     known |= {RETENTION_CHECK, ROTATION_IN_TIME, *CaptureConfig.model_fields}
     for page in pages():
         if page.name != "settings.md":

@@ -59,14 +59,21 @@ class DagsterUi:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)["data"]
 
-    def launch(self, job: str, partition: str = "", config: Mapping[str, object] | None = None) -> str:
-        """Launch a job, if need be for one slot, as the launchpad does, and return the run's id."""
+    def launch(
+        self,
+        job: str,
+        partition: str = "",
+        config: Mapping[str, object] | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> str:
+        """Launch a job, if need be for one slot and with ``more`` tags, as the launchpad does; return the run's id."""
         selector = {
             "repositoryLocationName": "backup_assets",
             "repositoryName": "__repository__",
             "pipelineName": job,
         }
         tags = [{"key": "dagster/partition", "value": partition}] if partition else []
+        tags += [{"key": key, "value": value} for key, value in (more or {}).items()]
         parameters = {
             "selector": selector,
             "mode": "default",

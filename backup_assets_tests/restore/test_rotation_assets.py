@@ -11,11 +11,19 @@ import dagster as dg
 import pytest
 
 from backup_assets.definitions import build_definitions
+from backup_assets.local import local_store, place_of
 from backup_assets.restore.rotation_assets import ASSET
-from backup_assets.settings import Settings, VerificationSettings
-from backup_assets_tests.offsite.copying import folder_store, sets_in, settings_with
+from backup_assets.sets.backup_id import BackupId
+from backup_assets.sets.manifest import Manifest
+from backup_assets.settings import Settings, VerificationSettings, WatchSettings
+from backup_assets.watch.rounds import make_round
+from backup_assets.watch.sensors import runs_reader
+from backup_assets_tests.offsite.copying import flip_a_bit, folder_store, sets_in, settings_with
 from backup_assets_tests.retention.test_pruning import filled
+from backup_assets_tests.sets.examples import put
 from backup_assets_tests.sets.histories import DAY, a_set
+from backup_assets_tests.sources import Source, listed
+from backup_assets_tests.watch.listening import Webhook, a_webhook
 
 KEY = dg.AssetKey(["erp4", ASSET])
 
@@ -107,3 +115,96 @@ def test_a_limit_that_cannot_keep_the_promise_is_told_with_the_one_that_can(
     assert not check.passed
     assert "15 of 16 copies wait longer than 4 days" in str(check.description)
     assert "raise verification.nightly_limit to 4" in str(check.description)
+
+
+def aged(settings: Settings, manifest: Manifest, days: int) -> Manifest:
+    """Put a captured set again as one that was taken ``days`` earlier, with the same files."""
+    own, store = manifest.backup_id, local_store(settings)
+    taken_at = own.taken_at - days * DAY
+    set_id = str(BackupId.make(f"{taken_at:%Y-%m-%d}", taken_at, own.run))
+    place = place_of(settings.databases[0], settings)
+    artifacts = []
+    for artifact in manifest.artifacts:
+        name = artifact.name.replace(manifest.id, set_id)
+        content = store.path_of(place.key(artifact.name)).read_bytes()
+        put(store, place.key(name), content)
+        artifacts.append(artifact.model_copy(update={"name": name}))
+    changed = {
+        "id": set_id,
+        "slot": f"{taken_at:%Y-%m-%d}",
+        "snapshot": manifest.snapshot.model_copy(update={"taken_at": taken_at}),
+        "generated_at": manifest.generated_at - days * DAY,
+        "artifacts": tuple(artifacts),
+    }
+    older = manifest.model_copy(update=changed)
+    put(store, place.manifest_key(set_id), older.to_json())
+    return older
+
+
+def tick_and_run(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    """Let the schedule ask for its run, and execute what it asked for."""
+    repository = build_definitions(settings, datetime.now(UTC)).get_repository_def()
+    schedule = repository.get_schedule_def("erp4_verification_schedule")
+    context = dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=datetime.now(UTC), repository_def=repository
+    )
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    job = repository.get_job(schedule.job_name)
+    return job.execute_in_process(instance=instance, raise_on_error=False, tags=dict(request.tags))
+
+
+def told(settings: Settings, instance: dg.DagsterInstance, hook: Webhook) -> str:
+    """Return what the watch tells after the run."""
+    watch = WatchSettings.model_validate({"channels": [f"json://{hook.address}"]})
+    watched = settings.model_copy(update={"watch": watch})
+    assert make_round(watched, datetime.now(UTC), runs_reader(instance, watched), seconds=60).problems == ()
+    return hook.text()
+
+
+def test_the_schedule_has_the_oldest_sets_restored_again_and_a_green_check_says_so(
+    a_database: Source, an_instance: dg.DagsterInstance
+) -> None:
+    settings = within(a_database.settings(), nightly_limit=2)
+    fresh = a_database.captured(settings).manifest
+    older = [aged(settings, fresh, days) for days in (20, 60, 40)]
+
+    with a_webhook() as hook:
+        result = tick_and_run(settings, an_instance)
+        text = told(settings, an_instance, hook)
+
+    assert result.success, why_it_failed(result)
+    records = {one.id: one.verifications for one in listed(settings)}
+    assert [(len(records[one.id])) for one in (fresh, *older)] == [0, 0, 1, 1]
+    for one in older[1:]:
+        (record,) = records[one.id]
+        assert (record.passed, record.level, record.store) == (True, "restored", "local")
+    checks = checks_of(result)
+    assert (checks["copies_are_good"].passed, checks["within_days"].passed) == (True, True)
+    assert "good at level restored" in str(checks["copies_are_good"].description)
+    (event,) = result.asset_materializations_for_node("erp4_verification")
+    assert event.metadata["verified_count"].value == 2
+    assert "erp4_verification_job" not in text
+    assert "copies_are_good" not in text
+
+
+def test_a_set_that_does_not_restore_makes_the_check_red_and_an_alert_says_which(
+    a_database: Source, an_instance: dg.DagsterInstance
+) -> None:
+    settings = within(a_database.settings(), nightly_limit=2)
+    fresh = a_database.captured(settings).manifest
+    good, bad = aged(settings, fresh, 40), aged(settings, fresh, 60)
+    (dump,) = settings.backup_dir.rglob(f"{bad.id}.dump*")
+    flip_a_bit(dump)
+
+    with a_webhook() as hook:
+        result = tick_and_run(settings, an_instance)
+        text = told(settings, an_instance, hook)
+
+    assert not result.success
+    assert not checks_of(result)["copies_are_good"].passed
+    records = {one.id: [record.passed for record in one.verifications] for one in listed(settings)}
+    assert (records[good.id], records[bad.id]) == ([True], [False])
+    assert "PROBLEM: the run of erp4_verification_job failed" in text
+    assert "PROBLEM: the check erp4/verification copies_are_good failed" in text
+    assert f"{bad.id} in local: DAMAGED" in text
+    assert f"Safe: {good.id} " in text
