@@ -39,7 +39,7 @@ dev: $(READY)
 	@$(BIN)/backup-assets dev $(if $(PORT),--port $(PORT))
 
 test: $(READY_DEV)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY_DEV)
 	$(BIN)/ruff check .

@@ -117,7 +117,7 @@ def test_a_kind_keeps_the_common_settings_and_follows_the_variable(
 
 def test_a_launcher_of_its_own_takes_the_place_of_the_common_one() -> None:
     names = ["DAGSTER_PG_URL", "BACKUP_IMAGE", "BACKUP_DOCKER_NETWORK", "BACKUP_DOCKER_VOLUMES_FROM"]
-    made = instance_config("docker", {name: "x" for name in names})
+    made = instance_config("docker", dict.fromkeys(names, "x"))
     assert made.count(b"\nrun_launcher:") == 1
     settings = yaml.safe_load(made)
     assert settings["run_launcher"]["class"] == "DockerRunLauncher"
