@@ -110,7 +110,7 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
     try:
         with at_work(dagster_home(), run_id):
             result = job.execute_in_process(
-                run_config=dg.RunConfig(ops={op: config}, loggers=_loggers(request.verbose)),
+                run_config=dg.RunConfig(ops={op: config}, loggers=loggers_of(verbose=request.verbose)),
                 instance=instance,
                 run_id=run_id,
                 partition_key=slots.current_key(now),
@@ -163,7 +163,8 @@ def _job(context: Context, now: datetime, name: str) -> dg.JobDefinition:
         return database_definitions(context.database, context.settings, now).resolve_job_def(name)
 
 
-def _loggers(verbose: bool) -> dict[str, Any]:
+def loggers_of(*, verbose: bool) -> dict[str, Any]:
+    """Return the configuration of a run's loggers, and let Dagster's own say as much or as little."""
     logging.getLogger("dagster").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
     return {"console": {"config": {"log_level": "DEBUG" if verbose else "CRITICAL"}}}
 

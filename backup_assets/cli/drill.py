@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from argparse import Namespace
 from datetime import UTC, datetime
 
@@ -44,12 +45,21 @@ def drill(arguments: Namespace) -> int:
 def show_in_dagster(context: Context, done: Drilled) -> None:
     """Show a drill of the newest set in Dagster's instance too; what stands against that is only told."""
     # Dagster costs a second or two: what was drilled is written down, and said, before.
-    from backup_assets.instance import dagster_instance
-    from backup_assets.restore.drill_assets import report_drill
+    import dagster as dg
 
+    from backup_assets.capture.automation import slots_of
+    from backup_assets.cli.backup import loggers_of
+    from backup_assets.instance import dagster_instance
+    from backup_assets.restore.drill_assets import show_drill
+
+    now = datetime.now(UTC)
+    slots = slots_of(context.database, context.settings, now)
     try:
-        with dagster_instance() as instance:
-            report_drill(instance, context.database, context.settings, done, datetime.now(UTC))
+        with dagster_instance() as instance, warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.PreviewWarning)  # of partitioned checks
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            loggers = loggers_of(verbose=False)
+            show_drill(instance, context.database, context.settings, slots, done, now, loggers=loggers)
     except BackupError as error:
         tell(f"warning: the drill is recorded beside the sets, and cannot be shown in Dagster: {error}")
 

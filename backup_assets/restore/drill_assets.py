@@ -2,7 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import OWNERS
+from backup_assets.capture.assets import COMMAND_LINE, OWNERS, STARTED_BY
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
@@ -47,8 +47,10 @@ def drilled_asset(database: DatabaseSettings, settings: Settings) -> list[str]:
     return [database.name, copy_asset_name(settings, configured_store(settings, chosen))]
 
 
-def build_drill(database: DatabaseSettings, settings: Settings, slots: Slots) -> dg.AssetsDefinition:
-    """Return the asset `restore_drill` with its check.
+def build_drill(
+    database: DatabaseSettings, settings: Settings, slots: Slots, drilled: Drilled | None = None
+) -> dg.AssetsDefinition:
+    """Return the asset `restore_drill` with its check; ``drilled``, if given, is only shown, and nothing is drilled.
 
     A past month may be drilled later, because that asks the sets and not the source: it takes the newest set that
     shows a moment of that month or before. The run fails when the drill does; the check is stored first.
@@ -89,7 +91,7 @@ def build_drill(database: DatabaseSettings, settings: Settings, slots: Slots) ->
         end = months.time_window_for_partition_key(month).end
         is_past = end <= datetime.now(UTC)
         with as_failure():
-            done = run_drill(
+            done = drilled or run_drill(
                 database,
                 settings,
                 month=month if is_past else None,
@@ -148,30 +150,31 @@ def build_drill_schedule(
     return schedule
 
 
-def report_drill(
-    instance: dg.DagsterInstance, database: DatabaseSettings, settings: Settings, done: Drilled, now: datetime
+def show_drill(
+    instance: dg.DagsterInstance,
+    database: DatabaseSettings,
+    settings: Settings,
+    slots: Slots,
+    done: Drilled,
+    now: datetime,
+    *,
+    loggers: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Show a drill that nobody ran through Dagster as one of the month of ``now``, and return whether it was shown.
+    """Show a drill that is done as a run of the drill's job for the month of ``now``; return whether it was shown.
 
-    One from another store than the scheduled drills take is not: it says nothing of what the asset promises.
+    One from another store than the scheduled drills take is not: it says nothing of what the asset promises. The run
+    fails when the drill did. (An event without a run would do, but Dagster takes only one for each check and month.)
     """
     if done.store != drill_store(database, settings).name:
         return False
-    key = dg.AssetKey([database.name, ASSET])
-    month = now.astimezone(ZoneInfo(database.schedule.timezone)).strftime(KEY_FORMAT)
-    figures = _figures(done)
-    if done.passed:
-        instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=figures, partition=month))
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=CHECK,
-            passed=done.passed,
-            metadata=figures,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=_summary(done),
-            partition=month,
-        )
+    job = build_drill_job(database)
+    shown = dg.Definitions(assets=[build_drill(database, settings, slots, done)], jobs=[job])
+    shown.resolve_job_def(job.name).execute_in_process(
+        partition_key=now.astimezone(ZoneInfo(database.schedule.timezone)).strftime(KEY_FORMAT),
+        instance=instance,
+        run_config={"loggers": loggers or {}},
+        tags={STARTED_BY: COMMAND_LINE},
+        raise_on_error=False,
     )
     return True
 
