@@ -100,6 +100,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "ALERT_REMINDER_HOURS": "12",
         "DAGSTER_UI_URL": "https://dagster.example",
         "REPORT_LANGUAGE": "ja",
+        "ALERT_LANGUAGE": "en",
     }
     for file in (".env", "id_ed25519", "hosts", "words", "identity"):
         (tmp_path / file).touch()
@@ -213,6 +214,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
                 "reminder_hours": 12,
                 "ui_url": "https://dagster.example",
                 "language": "ja",
+                "alert_language": "en",
             },
         }
     )

@@ -149,7 +149,7 @@ def _summary(done: Sequence[Copied], where: str) -> str:
     failed = [one for one in done if one.error is not None]
     if failed:
         lines = [f"{len(failed)} of {len(done)} sets are not in {where}"]
-        return "\n".join([*lines, *(f"{one.set_id}: {one.error}" for one in failed)])
+        return "\n\n".join([*lines, *(f"{one.set_id}: {one.error}" for one in failed)])
     sent = [one for one in done if one.state == "copied"]
     return (
         f"{len(done)} in {where}: {len(sent)} copied now ({human_bytes(sum(one.sent_bytes for one in sent))}), "

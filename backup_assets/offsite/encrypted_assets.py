@@ -71,7 +71,7 @@ def build_encrypted(
             asset_key=key,
             check_name=CHECK,
             severity=dg.AssetCheckSeverity.ERROR,
-            description="\n".join(map(str, done)),
+            description="\n\n".join(map(str, done)),
             metadata={"set_count": len(done), "problem_count": len(failed)},
         )
         if failed:

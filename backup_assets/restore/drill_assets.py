@@ -183,7 +183,7 @@ def _summary(done: Drilled) -> str:
     if done.passed:
         return f"{done.set_id} from {done.store} is back after {done.total_seconds:.1f} s"
     lines = [f"the drill from {done.store} failed; report: {done.report_path}"]
-    return "\n".join([*lines, *(f"{problem}\n  next: {problem.remedy}" for problem in done.problems)])
+    return "\n\n".join([*lines, *(f"{problem}\n  next: {problem.remedy}" for problem in done.problems)])
 
 
 def _error_of(done: Drilled) -> CheckFailed:

@@ -139,7 +139,7 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(
     an_erp: Erp, two_sets: tuple[Manifest, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # A margin that no disk has: to fill a real one would disturb everybody else on it.
-    monkeypatch.setattr("backup_assets.capture.preflight._MARGIN_BYTES", 1 << 60)
+    monkeypatch.setattr("backup_assets.capture.preflight.MARGIN_BYTES", 1 << 60)
 
     with pytest.raises(EnvironmentFault, match="not enough free disk for the files of the set"):
         fetched(an_erp, two_sets[0], tmp_path / "work", FarStore(local_store(an_erp.settings)))

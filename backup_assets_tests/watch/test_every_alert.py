@@ -156,8 +156,11 @@ def bring_it_back(scene: Scene) -> None:
 def block_the_retention(scene: Scene) -> None:
     # The retention looks at the real clock, in which every set of these days is old.
     scene.monkeypatch.setattr(facts, "LOOKED_AT_EVERY_SECONDS", 0.0)
-    for days in range(1, 8):
-        scene.set_of(datetime.now(NOW.tzinfo) - days * DAY - HOUR, stores=("local",))
+    now = datetime.now(NOW.tzinfo)
+    for days in range(3, 9):
+        scene.set_of(now - days * DAY, stores=("local",))
+    for age in (30 * HOUR, HOUR):  # the first of them waits for its proof longer than the grace
+        scene.set_of(now - age, stores=("local",), proof=False)
 
 
 def unblock_it(scene: Scene) -> None:

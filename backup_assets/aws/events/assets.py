@@ -145,7 +145,7 @@ def _messages_read(key: dg.AssetKey, unread: list[str]) -> dg.AssetCheckResult:
         asset_key=key,
         check_name=MESSAGES_READ,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(unread) or "every message could be read",
+        description="\n\n".join(unread) or "every message could be read",
     )
 
 

@@ -140,7 +140,7 @@ def _unchanged(done: "CapturedInfrastructure", key: dg.AssetKey) -> dg.AssetChec
         asset_key=key,
         check_name=UNCHANGED,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(lines) or f"as in {done.comparison.previous}",
+        description="\n\n".join(lines) or f"as in {done.comparison.previous}",
         metadata={"change_count": len(found)},
     )
 
@@ -151,7 +151,7 @@ def _complete(done: "CapturedInfrastructure", key: dg.AssetKey) -> dg.AssetCheck
         asset_key=key,
         check_name=COMPLETE,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(done.not_captured) or f"{done.resources} resources were read",
+        description="\n\n".join(done.not_captured) or f"{done.resources} resources were read",
         metadata={"problem_count": len(done.not_captured)},
     )
 

@@ -76,7 +76,7 @@ def build_protection_checks(
                 asset_key=[database.name, _PARTS[found.group][0]],
                 check_name=found.group,
                 severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
-                description="\n".join(f"{one.found}; next: {one.remedy}" for one in wrong) or "as it should be",
+                description="\n\n".join(f"{one.found}; next: {one.remedy}" for one in wrong) or "as it should be",
                 metadata={
                     "problem_count": sum(one.state == "fail" for one in wrong),
                     "findings": dg.MetadataValue.md("\n".join(rows)),

@@ -190,7 +190,7 @@ def _summary(done: RdsDrilled) -> str:
     if done.passed:
         return f"{done.what} in {done.region} is back after {done.total_seconds:.0f} s, and its server removed"
     lines = [f"the drill of {done.what} in {done.region} failed; report: {done.report_path}"]
-    return "\n".join([*lines, *(f"{problem}\n  next: {problem.remedy}" for problem in done.problems)])
+    return "\n\n".join([*lines, *(f"{problem}\n  next: {problem.remedy}" for problem in done.problems)])
 
 
 def _error_of(done: RdsDrilled) -> CheckFailed:
