@@ -46,6 +46,8 @@ def show_in_dagster(context: Context, done: Drilled) -> None:
     """Show a drill of the newest set in Dagster's instance too; what stands against that is only told."""
     # Dagster costs a second or two: what was drilled is written down, and said, before.
     import dagster as dg
+    from dagster import DagsterError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from backup_assets.capture.automation import slots_of
     from backup_assets.cli.backup import loggers_of
@@ -60,8 +62,9 @@ def show_in_dagster(context: Context, done: Drilled) -> None:
             warnings.simplefilter("ignore", dg.BetaWarning)
             loggers = loggers_of(verbose=False)
             show_drill(instance, context.database, context.settings, slots, done, now, loggers=loggers)
-    except BackupError as error:
-        tell(f"warning: the drill is recorded beside the sets, and cannot be shown in Dagster: {error}")
+    except (BackupError, DagsterError, SQLAlchemyError) as error:
+        said = error if isinstance(error, BackupError) else " ".join(str(error).split())[:300]
+        tell(f"warning: the drill is recorded beside the sets, and cannot be shown in Dagster: {said}")
 
 
 def _met(within: bool | None) -> str:

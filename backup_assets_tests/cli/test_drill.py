@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -49,6 +50,18 @@ def test_a_drill_is_shown_in_dagster_as_one_of_this_month(command: Command, usb:
 def test_a_drill_that_fails_is_shown_in_dagster_as_a_failed_check_alone(command: Command, usb: Path):
     assert command("drill").status == 1
     assert shown_in_dagster() == ([], [False])
+
+
+def test_a_damaged_history_of_dagster_is_told_in_a_sentence_and_the_drill_counts(command: Command, usb: Path):
+    assert command("backup", "--no-verify").status == 0
+    for found in Path(os.environ["DAGSTER_HOME"]).rglob("*.db*"):
+        found.write_bytes(b"this is no database of SQLite" * 100)
+
+    ended = command("drill")
+
+    assert ended.status == 0, ended.err
+    assert "warning: the drill is recorded beside the sets, and cannot be shown in Dagster: " in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_drill_that_passes_says_what_was_drilled_and_where_the_report_is(command: Command, usb: Path):

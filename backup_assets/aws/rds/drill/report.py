@@ -142,8 +142,7 @@ def _lines(drilled: RdsDrilled) -> Iterator[str]:
 
 
 def _table(row: TableRow) -> str:
-    known = row.restored is not None and row.source is not None
-    difference = f"{row.restored - row.source:+,}" if known else ""  # type: ignore[operator]
+    difference = "" if row.restored is None or row.source is None else f"{row.restored - row.source:+,}"
     counts = ("—" if count is None else f"{count:,}" for count in (row.restored, row.source))
     return f"| {row.name.replace('|', ' ')} | {' | '.join(counts)} | {difference} | {row.content} |"
 
