@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 import dagster as dg
@@ -34,6 +35,11 @@ def a_job() -> None:
     nothing()
 
 
+def _work(begun: Connection) -> None:
+    begun.send("begun")
+    time.sleep(600)
+
+
 @pytest.fixture
 def an_instance() -> Iterator[dg.DagsterInstance]:
     with dg.instance_for_test({"run_launcher": LAUNCHER, "run_monitoring": {"enabled": True}}) as instance:
@@ -42,9 +48,12 @@ def an_instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def a_worker() -> Iterator[BaseProcess]:
-    """A process as a code server starts one for each run."""
-    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    """A process as a code server starts one for each run, which has begun its work."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_work, args=(there,))
     process.start()
+    assert here.poll(60)  # before that it may still be a copy of this process, under this process's command line
     yield process
     process.kill()
     process.join()
