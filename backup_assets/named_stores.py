@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backup_assets.errors import SettingsError
 from backup_assets.local import local_store
 from backup_assets.sets.catalog import Catalog
-from backup_assets.sets.place import Place
+from backup_assets.sets.place import Place, ReadableStore
 from backup_assets.settings import Settings, StoreSettings
 from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
+from backup_assets.stores.remembered import Documents, RememberingStore
 from backup_assets.stores.ssh import SshStore
 from backup_assets.stores.ssh_location import SshLocation
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 LOCAL = "local"
 #: Manifests that are fetched at a time from a store that answers over a network.
 READERS = 8
+#: Below BACKUP_DIR, and no object of the store there: its name begins with a dot.
+DOCUMENTS_DIRECTORY = ".documents"
 
 
 def configured_store(settings: Settings, name: str) -> StoreSettings:
@@ -123,9 +127,30 @@ def _other_host(configured: StoreSettings) -> SshLocation:
 
 def catalog_in(store: Store, place: Place) -> Catalog:
     """Return the sets of one place in a store as they are now, telling in messages which store that is."""
-    if isinstance(store, FolderStore):
-        return Catalog(store, place, where=f"{store.describe()}, {place.root}")
-    return Catalog(store, place, readers=READERS, where=f"{store.describe()}, {place.root}")
+    return catalog_of(store, store, place)
+
+
+def catalog_to_show(settings: Settings, store: Store, place: Place) -> Catalog:
+    """Return the sets of one place as they are now, for who only tells of them.
+
+    Which sets there are and whether their files are whole is asked of the store. The documents of a store far away,
+    which never change, are read there once, and copies of them kept below BACKUP_DIR for a day.
+    """
+    return catalog_of(remembering(settings, store), store, place)
+
+
+def catalog_of(readable: ReadableStore, store: Store, place: Place) -> Catalog:
+    """Return the sets that are read by way of ``readable``, which stands before ``store``."""
+    readers = 1 if isinstance(store, FolderStore) else READERS
+    return Catalog(readable, place, readers=readers, where=f"{store.describe()}, {place.root}")
+
+
+def remembering(settings: Settings, store: Store) -> ReadableStore:
+    """Return what reads the documents of a store far away once a day; a folder as it is."""
+    if isinstance(store, FolderStore) or not settings.backup_dir.is_dir():
+        return store
+    name = hashlib.sha256(store.describe().encode()).hexdigest()[:16]
+    return RememberingStore(store, Documents(settings.backup_dir.absolute() / DOCUMENTS_DIRECTORY / name))
 
 
 def address_of(store: Store, key: str) -> str:

@@ -37,7 +37,11 @@ _PATHS = ("directory", "ssh_key", "known_hosts", "gpg_homedir", "gpg_passphrase_
 REMEDY = "correct it; docs/settings.md describes every field"
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml reads several times as fast, where PyYAML was built with it.
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):
     """YAML 1.2 scalars: `12:30` is text and not 750, `no` is text and not false, a date is text."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - read by PyYAML

@@ -9,14 +9,15 @@ import pytest
 
 from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.errors import SettingsError
-from backup_assets.named_stores import address_of, description_of, store_named
+from backup_assets.named_stores import address_of, catalog_to_show, description_of, remembering, store_named
 from backup_assets.settings import DatabaseSettings, ObjectLockSettings, Settings, StoreSettings, demo_settings
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.s3 import S3Store
-from backup_assets.stores.s3_location import MIB, PART_BYTES, ObjectLock
+from backup_assets.stores.s3_location import MIB, PART_BYTES, ObjectLock, S3Location
 from backup_assets.stores.ssh import SshStore
 from backup_assets.stores.ssh_location import SshLocation
-from backup_assets_tests.stores.object_server import require_weed
+from backup_assets_tests.sets.examples import ERP4, a_manifest, put_set
+from backup_assets_tests.stores.object_server import object_server, require_weed
 
 BUCKET = StoreSettings(
     name="far",
@@ -70,6 +71,32 @@ def test_local_is_the_store_below_the_backup_dir(tmp_path: Path) -> None:
     store = store_named(settings_with(tmp_path), "local")
     assert isinstance(store, FolderStore)
     assert (store.root, store.name) == (tmp_path, "local")
+
+
+def test_what_was_shown_is_shown_again_without_reading_the_bucket(tmp_path: Path) -> None:
+    with object_server() as server:
+        bucket, settings = server.bucket(), settings_with(tmp_path)
+        one = put_set(S3Store(server.location(bucket), "far"), a_manifest())
+        may_read = S3Store(server.location(bucket, "reader"), "far")
+        may_not = S3Store(server.location(bucket, "writer"), "far")
+        assert catalog_to_show(settings, may_not, ERP4).sets() == []
+        assert "could not read" in catalog_to_show(settings, may_not, ERP4).problems[0].text
+
+        assert catalog_to_show(settings, may_read, ERP4).sets() == catalog_to_show(settings, may_not, ERP4).sets()
+
+        may_delete = S3Store(server.location(bucket), "far")
+        may_delete.delete(ERP4.key(one.artifacts[0].name))
+        (left,) = catalog_to_show(settings, may_not, ERP4).sets()
+        assert left.faults == (f"{one.artifacts[0].name} is missing",)
+        may_delete.delete(ERP4.manifest_key(one.id))
+        assert catalog_to_show(settings, may_not, ERP4).sets() == []
+
+
+def test_nothing_is_kept_of_a_folder_or_without_a_backup_dir(tmp_path: Path) -> None:
+    folder, bucket = FolderStore(tmp_path, "usb"), S3Store(S3Location("erp4-backups", "eu-central-1", sse_s3=True), "far")
+    assert remembering(settings_with(tmp_path), folder) is folder
+    assert remembering(settings_with(tmp_path / "absent"), bucket) is bucket
+    assert remembering(settings_with(tmp_path), bucket) is not bucket
 
 
 def test_a_folder_is_never_created_and_knows_its_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from backup_assets.errors import Refused
 from backup_assets.local import local_store, place_of
-from backup_assets.named_stores import LOCAL, catalog_in, store_named
+from backup_assets.named_stores import LOCAL, catalog_in, catalog_to_show, store_named
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.place import Place
 from backup_assets.settings import DatabaseSettings, Settings, load_settings
@@ -42,6 +42,10 @@ class Context:
     def catalog(self) -> Catalog:
         """Return the sets of the chosen store as they are now."""
         return catalog_in(self.store, self.place)
+
+    def catalog_to_show(self) -> Catalog:
+        """Return the same for a command that only tells of them, at smaller cost."""
+        return catalog_to_show(self.settings, self.store, self.place)
 
 
 def context_of(arguments: Namespace) -> Context:

@@ -65,7 +65,7 @@ def list_sets(arguments: Namespace) -> int:
     listed: list[dict[str, Any]] = []
     damages: list[Damage] = []
     for context in contexts:
-        catalog = context.catalog()
+        catalog = context.catalog_to_show()
         damages += catalog.problems
         listed += [_line(context, one, now) for one in catalog.sets()]
         listed += [_damaged_line(context, damage) for damage in catalog.problems if damage.kind == "manifest"]
@@ -150,7 +150,7 @@ def show(arguments: Namespace) -> int:
     from backup_assets.restore.fetch import as_stored
 
     context = context_of(arguments)
-    catalog = context.catalog()
+    catalog = context.catalog_to_show()
     one = catalog.resolve(arguments.set, complete_only=False)
     stored = as_stored(context.store, context.place, one)
     paths = {a.role: address_of(context.store, context.place.key(a.name)) for a in stored.artifacts}
@@ -204,7 +204,7 @@ def _script(context: Context, one: BackupSet) -> str:
     facts = one.manifest.attachments
     full: FullArchive | None = None
     if facts is not None and facts.full_set != one.id:
-        owner = context.catalog().find(facts.full_set)
+        owner = context.catalog_to_show().find(facts.full_set)
         archive = as_stored(store, place, owner).artifact("archive") if owner else None
         name = archive.name if archive else f"assets/{facts.full_set}.tar.zst"
         full = FullArchive(place.key(name), archive.sha256 if archive else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -12,18 +12,15 @@ from time import monotonic
 from backup_assets.apart import is_off_site, not_apart
 from backup_assets.errors import BackupError
 from backup_assets.local import place_of
-from backup_assets.named_stores import LOCAL, READERS, store_named
+from backup_assets.named_stores import LOCAL, catalog_of, remembering, store_named
 from backup_assets.retention.gone import restored_bytes
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.sets.catalog import Catalog
-from backup_assets.sets.place import Place
+from backup_assets.sets.place import Place, ReadableStore
 from backup_assets.sets.records import DrillRecord, RestoreRecord, VerificationRecord
 from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
 from backup_assets.stores.contract import Store
-from backup_assets.stores.folder import FolderStore
 from backup_assets.watch.figures import StoreKind
 from backup_assets.watch.remains import NOTHING_GONE, Remains, remains_of
-from backup_assets.watch.remembered import Memory, RememberingStore
 from backup_assets.watch.unchanged import Listed, Seen
 
 #: All stores are asked at the same time, and each has so many seconds to answer.
@@ -92,9 +89,8 @@ class _Sets:
 
 @dataclass
 class _Remembered:
-    """What was read of one database in one store: its documents, when it is far away, and what followed from them."""
+    """What followed from what was read of one database in one store."""
 
-    documents: Memory = field(default_factory=Memory)
     sets: Seen[_Sets] | None = None
 
 
@@ -163,7 +159,7 @@ def _look(
 ) -> Look:
     name, place = _name(configured), place_of(database, settings)
     store = store_named(settings, name)
-    sets = _sets(store, place, now, memory)
+    sets = _sets(remembering(settings, store), store, place, now, memory)
     if configured is None:
         return Look(
             LOCAL,
@@ -187,13 +183,12 @@ def _look(
     )
 
 
-def _sets(store: Store, place: Place, now: datetime, memory: _Remembered) -> _Sets:
-    """Return the sets of a place, from memory where nothing has changed: a manifest costs a millisecond each time."""
-    near = isinstance(store, FolderStore)
-    listed = Listed(store if near else RememberingStore(store, memory.documents), place)
+def _sets(readable: ReadableStore, store: Store, place: Place, now: datetime, memory: _Remembered) -> _Sets:
+    """Return the sets of a place, from memory where nothing has changed."""
+    listed = Listed(readable, place)
     if memory.sets is not None and memory.sets.still(listed, now):
         return memory.sets.value
-    catalog = Catalog(listed, place, readers=1 if near else READERS, where=f"{store.describe()}, {place.root}")
+    catalog = catalog_of(listed, store, place)
     full = [one for one in catalog.sets() if one.manifest.kind == "full"]
     found = _Sets(tuple(_small(one, now) for one in full), len(catalog.problems))
     # A hold that ends changes what is true without a change of what is listed.

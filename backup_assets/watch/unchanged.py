@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Generic, TypeVar
 
-from backup_assets.sets.place import ARTIFACT_FOLDERS, META, Place, ReadableStore, StoredObject
-from backup_assets.watch.remembered import KEPT_FOR
+from backup_assets.sets.place import ARTIFACT_FOLDERS, META, Place, QuickStore, ReadableStore, StoredObject
+from backup_assets.stores.remembered import KEPT_FOR
 
 Value = TypeVar("Value")
 
@@ -34,6 +34,13 @@ class Listed:
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Open an object in the store, as it is now."""
         return self._store.open(key)
+
+    def read_small(self, listed: StoredObject) -> bytes:
+        """Return the content of a small object in the store, as it is now."""
+        if isinstance(self._store, QuickStore):
+            return self._store.read_small(listed)
+        with self._store.open(listed.key) as handle:
+            return handle.read()
 
     @property
     def fingerprint(self) -> bytes:

@@ -1,7 +1,8 @@
 """How long does it take to list very many sets from a folder and from S3, and does that grow in proportion?
 
 Listed is as `backup-assets list` and retention do it: every manifest and every record is read, proven by its seal
-and validated, and every file is looked for.
+and validated, and every file is looked for. "Again" is the second `list` of a day: the documents are read from the
+copies that the first one kept.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 
 from backup_assets.named_stores import READERS
 from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.place import ReadableStore
 from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
+from backup_assets.stores.remembered import Documents, RememberingStore
 from backup_assets.stores.s3 import S3Store
 from backup_assets_tests.bench.databases import processor_seconds, seconds
 from backup_assets_tests.bench.many_sets import many_sets
@@ -24,7 +27,7 @@ from backup_assets_tests.sets.examples import ERP4
 from backup_assets_tests.stores.object_server import object_server
 
 SIZES = (1_000, 3_000, 10_000)
-PLACES = ("a folder", "S3")
+PLACES = ("a folder", "S3", "S3 again")
 
 
 def _step(count: int, where: str) -> str:
@@ -45,20 +48,27 @@ def measure(rounds: int, log: Callable[[str], None]) -> dict[str, list[float]]:
     The S3 server works on the same machine.
     """
     results: dict[str, list[float]] = {}
-    for where, filled, readers, timed in (
-        ("a folder", _folder, 1, processor_seconds),
-        ("S3", _bucket, READERS, seconds),
-    ):
-        for count in SIZES:
-            name = _step(count, where)
-            with filled(count) as store:
-                for number in range(rounds):
-                    results.setdefault(name, []).append(timed(partial(_list, store, readers, count)))
-                    log(f"round {number + 1}: {name}: {results[name][-1]:.2f} s")
+
+    def timed(count: int, where: str, how: Callable[[Callable[[], None]], float], store: ReadableStore) -> None:
+        name, readers = _step(count, where), 1 if where == PLACES[0] else READERS
+        results.setdefault(name, []).append(how(partial(_list, store, readers, count)))
+        log(f"round {len(results[name])}: {name}: {results[name][-1]:.2f} s")
+
+    for count in SIZES:
+        with _folder(count) as store:
+            for _ in range(rounds):
+                timed(count, "a folder", processor_seconds, store)
+    for count in SIZES:
+        with _bucket(count) as store:
+            for _ in range(rounds):
+                with tempfile.TemporaryDirectory(prefix="bench-documents-") as name:
+                    remembering = RememberingStore(store, Documents(Path(name)))
+                    timed(count, "S3", seconds, remembering)
+                    timed(count, "S3 again", seconds, remembering)
     return results
 
 
-def _list(store: Store, readers: int, count: int) -> None:
+def _list(store: ReadableStore, readers: int, count: int) -> None:
     sets = Catalog(store, ERP4, readers=readers).sets()
     if len(sets) != count or any(one.faults for one in sets):
         raise AssertionError(f"{len(sets)} of {count} sets were listed, or some as incomplete")
