@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from backup_assets.errors import BackupError
 from backup_assets.local import place_of
-from backup_assets.named_stores import LOCAL, catalog_in, configured_store, store_named
+from backup_assets.named_stores import LOCAL, catalog_in, catalog_to_show, configured_store, store_named
 from backup_assets.retention.bucket_holds import keep_held
 from backup_assets.retention.gone import note_gone
 from backup_assets.sets.backup_set import BackupSet, Damage
@@ -67,8 +67,13 @@ class Survey:
     errors: Mapping[str, BackupError]
 
 
-def survey(database: DatabaseSettings, settings: Settings, *, now: datetime | None = None) -> Survey:
-    """Look into every store; one that does not answer is told in ``errors``."""
+def survey(
+    database: DatabaseSettings, settings: Settings, *, now: datetime | None = None, to_show: bool = False
+) -> Survey:
+    """Look into every store; one that does not answer is told in ``errors``.
+
+    ``to_show`` is for who deletes nothing, and looks often: documents are not read anew each time.
+    """
     # Taken before the stores are read: nothing that they list is younger than they were looked at.
     moment = now or datetime.now(UTC)
     sets: dict[str, Sequence[BackupSet]] = {}
@@ -76,7 +81,8 @@ def survey(database: DatabaseSettings, settings: Settings, *, now: datetime | No
     errors: dict[str, BackupError] = {}
     for name in (LOCAL, *(store.name for store in settings.stores)):
         try:
-            catalog = catalog_in(store_named(settings, name), place_of(database, settings))
+            store, place = store_named(settings, name), place_of(database, settings)
+            catalog = catalog_to_show(settings, store, place) if to_show else catalog_in(store, place)
             sets[name], damaged[name] = catalog.sets(), catalog.problems
         except BackupError as error:
             errors[name] = error

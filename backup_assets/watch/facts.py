@@ -46,7 +46,7 @@ def facts_of(database: DatabaseSettings, settings: Settings) -> Facts:
 def look_at(database: DatabaseSettings, settings: Settings) -> Facts:
     """Return the facts as they are now."""
     words = words_of(settings)
-    surveyed = survey(database, settings)
+    surveyed = survey(database, settings, to_show=True)
     pruned = tuple(prune_all(database, settings, surveyed=surveyed))
     expiring, unknown = _expiring(database, settings, surveyed, words)
     return Facts(
