@@ -7,13 +7,16 @@ import time
 import uuid
 import warnings
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dagster as dg
-from dagster import DagsterInstance
+from dagster import DagsterError, DagsterInstance
 from dagster._core.errors import DagsterExecutionInterruptedError
+from sqlalchemy.exc import SQLAlchemyError
 
 from backup_assets.capture.assets import COMMAND_LINE, STARTED_BY, CaptureConfig, ContentHashes, hold_from
 from backup_assets.capture.automation import slots_of
@@ -231,7 +234,7 @@ def backup(arguments: Namespace) -> int:
         verify=not arguments.no_verify,
         verbose=arguments.verbose,
     )
-    with dagster_instance() as instance, progress_bar():
+    with _history_explained(), dagster_instance() as instance, progress_bar():
         for run_id in end_abandoned(dagster_home(), instance):
             tell(f"the run {run_id} was left by a command that is gone, and is now shown as failed")
         done = run_backup(context, request, instance)
@@ -246,6 +249,20 @@ def backup(arguments: Namespace) -> int:
     if done.words and not done.status and not arguments.json:
         say(done.words)
     return done.status
+
+
+@contextmanager
+def _history_explained() -> Iterator[None]:
+    """Turn an error of the database of Dagster's runs into an EnvironmentFault."""
+    try:
+        yield
+    except (DagsterError, SQLAlchemyError) as error:
+        raise EnvironmentFault(
+            "Dagster's history of runs cannot be used, so that no backup can be recorded in it",
+            why=" ".join(str(error).split())[:300],
+            remedy=f"if it is damaged, move {dagster_home()} away, and a new one is begun; no set depends on it, "
+            "`backup-assets list` shows them all",
+        ) from error
 
 
 def say_backup(done: BackupDone) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
 from backup_assets.capture.assets import pool_of
-from backup_assets.instance import dagster_instance
+from backup_assets.instance import dagster_home, dagster_instance
 from backup_assets.settings import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.sources import Source, listed
@@ -142,6 +142,24 @@ def a_run_left_behind(instance: DagsterInstance) -> str:
     (run,) = instance.get_runs()
     assert run.status == DagsterRunStatus.STARTED
     return run.run_id
+
+
+def test_a_damaged_history_of_dagster_is_one_error_and_a_new_one_is_begun_when_it_is_moved_away(
+    command: Command, a_configured_database: Source, tmp_path: Path
+) -> None:
+    assert command("backup", "--no-verify").status == 0
+    home = dagster_home()
+    for found in home.rglob("*.db*"):
+        found.write_bytes(b"this is no database of SQLite" * 100)
+
+    ended = command("backup", "--no-verify")
+
+    assert ended.status == 3
+    assert f"move {home} away" in ended.err
+    assert "Traceback" not in ended.err
+    home.rename(tmp_path / "damaged")
+    assert command("backup", "--no-verify").status == 0
+    assert len(listed(a_configured_database.settings())) == 2
 
 
 @pytest.mark.parametrize(
