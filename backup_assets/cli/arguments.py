@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _aws(commands)
     _demo(commands)
     _dev(commands)
+    _serve(commands)
     return top
 
 
@@ -167,6 +168,7 @@ def _restore(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--to-password-env", metavar="VAR", help="name of the variable that holds the password")
     command.add_argument("--attachments-to", metavar="DIR", type=Path, help="restore the attachments here")
     command.add_argument("--without-attachments", action="store_true", help="the database only")
+    command.add_argument("--attachments-only", action="store_true", help="the attachments; no database")
     command.add_argument("--without-roles", action="store_true", help="do not create missing roles")
     command.add_argument(
         "--table", metavar="SCHEMA.TABLE", nargs="+", action="extend", default=[], help="rows of these tables only"
@@ -295,7 +297,7 @@ def _report(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _doctor(commands: Commands[argparse.ArgumentParser]) -> None:
-    _command(commands, "doctor", "check everything that a backup needs", module="doctor", function="doctor")
+    _command(commands, "doctor", "check everything that the backups need", module="doctor", function="doctor")
 
 
 def _aws(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -310,6 +312,7 @@ def _aws(commands: Commands[argparse.ArgumentParser]) -> None:
     for command in (plan, apply):
         command.add_argument("--all", action="store_true", help="show what is as wanted, too")
     apply.add_argument("--yes", action="store_true", help="do not ask")
+    _infrastructure(inner)
     command = _command(
         inner, "policies", "write policies for the roles, buckets and keys of the configured stores",
         module="aws", function="policies", json=False,
@@ -323,6 +326,27 @@ def _aws(commands: Commands[argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     for role in AWS_ROLES:
         command.add_argument(f"--{role}", metavar="NAME", help=f"name of that role; default: backup-{role}")
+
+
+def _infrastructure(commands: Commands[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser(
+        "infrastructure", help="read what was written down of the settings in AWS", allow_abbrev=False
+    )
+    inner = group.add_subparsers(metavar="COMMAND", required=True)
+    listed = _command(
+        inner, "list", "list the documents in a store", module="aws_infrastructure", function="list_documents"
+    )
+    shown = _command(
+        inner, "show", "print a document as JSON", module="aws_infrastructure", function="show", json=False
+    )
+    _set(shown)
+    compared = _command(
+        inner, "diff", "show what is different in a later document", module="aws_infrastructure", function="diff"
+    )
+    compared.add_argument("old", metavar="OLD", help="an id, or the beginning of one")
+    compared.add_argument("new", metavar="NEW", nargs="?", default="latest", help="default: the newest")
+    for command in (listed, shown, compared):
+        _store(command)
 
 
 def _bucket(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -361,3 +385,22 @@ def _dev(commands: Commands[argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     command.add_argument("--port", type=int, default=3000, help="default: 3000")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on; the UI has no password")
+
+
+def _serve(commands: Commands[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser(
+        "serve", help="run one of Dagster's services, where each is a process or a container of its own",
+        allow_abbrev=False,
+    )  # fmt: skip
+    inner = group.add_subparsers(metavar="SERVICE", required=True)
+    for service, text in (
+        ("webserver", "serve the UI; it has no password"),
+        ("daemon", "run the schedules, the sensors, the queue and the backfills"),
+        ("code", "serve the code location, whose runs are its children unless each has a container of its own"),
+    ):
+        command = _command(inner, service, text, module="serve", function="serve", json=False)
+        command.set_defaults(service=service)
+        if service != "daemon":
+            port = "3000" if service == "webserver" else "BACKUP_CODE_PORT, else 4000"
+            command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+            command.add_argument("--port", type=int, help=f"default: {port}")

@@ -22,7 +22,8 @@ from backup_assets import __version__
 from backup_assets.aws.access import access_of
 from backup_assets.aws.infrastructure.collect import Collected, collect, wanted_of
 from backup_assets.aws.infrastructure.diff import Change, changes, changes_by_leaves, leaves
-from backup_assets.aws.infrastructure.normalise import HIDDEN_PREFIX, document_bytes, keyed, rendered
+from backup_assets.aws.infrastructure.document import FORMAT, has_values, without_values
+from backup_assets.aws.infrastructure.normalise import document_bytes, keyed, rendered
 from backup_assets.aws.infrastructure.place import KIND, infrastructure_place
 from backup_assets.capture.secrets import unnamed
 from backup_assets.ciphers.configured import configured_cipher
@@ -49,7 +50,6 @@ from backup_assets.settings_aws import InfrastructureSettings
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.read_back import read_back
 
-FORMAT = "backup_assets/infrastructure"
 #: Folder below BACKUP_DIR with what the next capture is compared by; it is never copied.
 _STATE = ".infrastructure"
 _KEY_BYTES = 32
@@ -292,9 +292,9 @@ class _Capturing:
             return Comparison(newest.id, incomplete=f"{newest.id} could not be compared with: {error.what}")
         if state is not None:
             return Comparison(newest.id, changes(old, rendered(collected.tree, keyed(bytes.fromhex(state.key)))))
-        found = changes(_without_values(old), _without_values(rendered(collected.tree, keyed(self._key))))
+        found = changes(without_values(old), without_values(rendered(collected.tree, keyed(self._key))))
         why = f"values of environment variables were not compared: the key of {newest.id} is not on this machine"
-        return Comparison(newest.id, found, why if _has_values(old) else "")
+        return Comparison(newest.id, found, why if has_values(old) else "")
 
     def _state(self) -> _State | None:
         try:
@@ -310,22 +310,6 @@ class _Capturing:
         state = _State(set_id=set_id, key=self._key.hex(), leaves=known)
         make_private_directory(self._state_path.parent)
         replace_durably(self._state_path, state.model_dump_json().encode())
-
-
-def _without_values(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _without_values(value) for key, value in tree.items()}
-    return "(a value)" if _is_value(tree) else tree
-
-
-def _has_values(tree: Any) -> bool:
-    if isinstance(tree, dict):
-        return any(_has_values(value) for value in tree.values())
-    return _is_value(tree)
-
-
-def _is_value(leaf: Any) -> bool:
-    return isinstance(leaf, str) and leaf.startswith(HIDDEN_PREFIX)
 
 
 def state_path(settings: Settings) -> Path:
