@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,6 +53,9 @@ def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]
     if database.attachments is not None:
         directory = database.attachments.directory
         yield tried("attachments", lambda: _attachments(directory))
+    if database.secrets is not None and database.secrets.files:
+        files = database.secrets.files
+        yield tried("secrets", lambda: _secrets(files))
     if database.integrity_sql is not None:
         path = database.integrity_sql
         yield tried("integrity SQL", lambda: Finding("integrity SQL", "ok", _queries(path)))
@@ -170,6 +173,15 @@ def _attachments(directory: Path) -> Finding:
                 raise EnvironmentFault(f"{path} cannot be read", remedy="give this user the right to read it")
         files += len(names)
     return Finding("attachments", "ok", f"{files} files in {directory} can be read")
+
+
+def _secrets(files: Sequence[Path]) -> Finding:
+    for path in files:
+        if not path.is_file():
+            raise EnvironmentFault(f"the secrets' file {path} does not exist", remedy="correct SECRET_FILES")
+        if not os.access(path, os.R_OK):
+            raise EnvironmentFault(f"{path} cannot be read", remedy="give this user the right to read it")
+    return Finding("secrets", "ok", f"{len(files)} files can be read")
 
 
 def _unreadable(error: OSError) -> None:

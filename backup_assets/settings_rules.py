@@ -74,8 +74,8 @@ def _of_database(database: Mapping[str, Any], backup_dir: Path | None) -> Iterat
     directory = _path(_part(database, "attachments"), "directory")
     if directory is None:
         return
-    if not directory.is_dir():
-        yield ("attachments", "directory"), f"the directory {directory} does not exist"
+    # Whether it exists is for the capture and `doctor` to say: on a host that only restores it may be missing, and
+    # where its disk is not mounted the watch must still run, and tell of it.
     if backup_dir is not None and _nested(directory, backup_dir):
         yield (
             ("attachments", "directory"),
@@ -179,8 +179,6 @@ def _of_secrets(database: Mapping[str, Any], encrypts: bool) -> Iterator[Found]:
     names: set[str] = set()
     for file in secrets.get("files") or ():
         path = Path(str(file))
-        if not path.is_file():
-            yield ("secrets", "files"), f"the file {path} does not exist"
         if path.name in names:
             yield ("secrets", "files"), f"two files are named {path.name}; in the archive one would hide the other"
         names.add(path.name)

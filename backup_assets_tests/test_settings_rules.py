@@ -44,10 +44,16 @@ def test_two_databases_may_not_share_a_folder_of_the_store(prefix: str) -> None:
 
 def test_files_and_directories_that_are_missing_are_named(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
-    erp4 = database(integrity_sql=gone, attachments={"directory": gone}, server={"sslrootcert": gone})
+    erp4 = database(integrity_sql=gone, server={"sslrootcert": gone})
     mistakes = found(client_bin_dir=gone, databases=[erp4])
-    assert len(mistakes) == 4
+    assert len(mistakes) == 3
     assert all(f"{gone} does not exist" in mistake for mistake in mistakes)
+
+
+def test_what_is_backed_up_may_be_missing_on_a_host_that_only_restores(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    erp4 = database(attachments={"directory": gone}, secrets={"files": [gone]})
+    assert found(databases=[erp4], encryption={"recipients": ["A" * 40]}) == []
 
 
 def test_a_file_where_a_directory_is_needed_is_named(tmp_path: Path) -> None:

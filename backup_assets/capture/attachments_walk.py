@@ -69,6 +69,11 @@ def walk(directory: Path) -> Iterator[Found]:
             os.close(descriptor)
 
 
+def require_directory(directory: Path) -> None:
+    """Raise EnvironmentFault unless the directory is there and may be read."""
+    os.close(_open_root(directory))
+
+
 def _open_root(directory: Path) -> int:
     try:
         return os.open(directory, _DIRECTORY)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from backup_assets import __version__
 from backup_assets.capture.attachments import archive_differential, archive_full
+from backup_assets.capture.attachments_walk import require_directory
 from backup_assets.capture.beside import beside
 from backup_assets.capture.directory_dump import pack_directory, read_whole_directory
 from backup_assets.capture.dump import (
@@ -152,7 +153,10 @@ class Capture:
     def _run(self, workdir: Path) -> Captured:
         queries = parse_integrity_file(self.database.integrity_sql) if self.database.integrity_sql else ()
         attachments = self.database.attachments if self.request.kind == "full" else None
-        sealed = self._seal_secrets(workdir)  # first: what cannot be read is said before hours of dumping
+        # First: what cannot be read is said before hours of dumping.
+        if attachments is not None:
+            require_directory(attachments.directory)
+        sealed = self._seal_secrets(workdir)
         named_files: Path | None = None
         with open_session(self.server, self.database.database, timeout=self._timeout) as session:
             with self._watch.stage("preflight"):

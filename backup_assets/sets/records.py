@@ -123,6 +123,7 @@ class RestoreRecord(_Outcome):
     database: str = Field(description="Name of the database that was restored into.")
     stages: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
     kept_old_database: str | None = Field(default=None, description="Name under which the old one was kept.")
+    partial: bool = Field(default=False, description="Some tables only, or no attachments of a set that has them.")
 
 
 class DrillRecord(_Outcome):

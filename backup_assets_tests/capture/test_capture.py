@@ -409,6 +409,17 @@ def test_a_database_that_does_not_exist_names_the_setting(a_database: Source):
     assert "DB_NAME" in caught.value.remedy
 
 
+def test_attachments_that_are_not_there_are_told_before_the_server_is_asked(a_database: Source, tmp_path: Path):
+    nowhere = a_database.server_settings(host="127.0.0.1", port=1)
+    settings = a_database.settings(server=nowhere, attachments=AttachmentsSettings(directory=tmp_path / "unmounted"))
+
+    with pytest.raises(EnvironmentFault, match="unmounted cannot be opened") as caught:
+        a_database.captured(settings)
+
+    assert "ASSET_DIR" in caught.value.remedy
+    assert listed(settings) == []
+
+
 def test_a_schema_version_query_that_fails_names_its_setting(a_database: Source):
     settings = a_database.settings(schema_version_query="SELECT version FROM migrations")
 

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from backup_assets.doctor import examine
 from backup_assets.settings import load_settings
-from backup_assets_tests.cli.conftest import Command
+from backup_assets_tests.ciphers.keys import Keyrings
+from backup_assets_tests.cli.conftest import Command, variables_of
 from backup_assets_tests.sources import Source, capture, dump_path
 
 
@@ -68,11 +70,25 @@ def test_what_vanishes_after_the_settings_were_read_fails_with_a_remedy(
 def test_settings_that_are_wrong_are_refused(
     command: Command, a_configured_database: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ASSET_DIR", "/nonexistent")
-    monkeypatch.setenv("PDF_PROVIDER", "local")
+    monkeypatch.setenv("INTEGRITY_SQL", "/nonexistent")
     ended = command("doctor")
     assert ended.status == 2
     assert "/nonexistent" in ended.err
+
+
+def test_attachments_and_files_of_secrets_that_are_missing_are_told(
+    command: Command, a_configured_database: Source, monkeypatch: pytest.MonkeyPatch, keyrings: Keyrings, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ASSET_DIR", "/nonexistent")
+    monkeypatch.setenv("PDF_PROVIDER", "local")
+    monkeypatch.setenv("SECRET_FILES", str(tmp_path / "gone.env"))
+    monkeypatch.setenv("GPG_RECIPIENT", keyrings.lena)
+    monkeypatch.setenv("GPG_HOMEDIR", str(keyrings.host))
+    ended = command("doctor")
+    assert ended.status == 3
+    failed = {line[0]: " ".join(line) for line in ended.lines if line[1:2] == ["fail"]}
+    assert "/nonexistent" in failed["attachments"]
+    assert "gone.env" in failed["secrets"]
 
 
 def test_an_incomplete_set_fails_and_an_unproven_one_warns(command: Command, a_configured_database: Source) -> None:
@@ -102,3 +118,29 @@ def test_a_dagster_home_without_instance_settings_warns(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "bare"))
 
     assert states(command)[1]["dagster"] == "warn"
+
+
+def test_every_database_is_examined_unless_one_is_named(
+    command: Command, a_database: Source, an_empty_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = variables_of(a_database)
+    monkeypatch.setenv("ERP4_PASSWORD", variables["DB_PASSWORD"])
+    server = {
+        "host": variables["DB_HOST"],
+        "port": int(variables["DB_PORT"]),
+        "user": variables["DB_USER"],
+        "password": {"env": "ERP4_PASSWORD"},
+    }
+    databases = {
+        "erp4": {"database": a_database.name, "server": server},
+        "gone": {"database": "no_such_database", "server": server},
+    }
+    (an_empty_directory / "backup.yaml").write_text(yaml.safe_dump({"databases": databases}))
+
+    ended = command("doctor")
+    assert ended.status == 3
+    assert "gone: server" in ended.err
+    assert "erp4: " not in ended.err
+    named = command("--database", "erp4", "doctor")
+    assert named.status == 0, named.err + named.out
+    assert {one["database"] for one in json.loads(command("doctor", "--json").out)} == {"erp4", "gone"}

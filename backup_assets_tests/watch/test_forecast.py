@@ -26,6 +26,9 @@ def test_a_drill_counts_more_than_a_restore_and_that_more_than_a_trial(tmp_path:
     )
     put_record(local, restore)
     assert measured(settings).restore_forecast_seconds == 90.0
+    one_table = {"started_at": NOW + HOUR, "stages": {"all": 2.0}, "partial": True}
+    put_record(local, restore.model_copy(update=one_table))
+    assert measured(settings).restore_forecast_seconds == 90.0
 
     drilled(settings, one, at=OLD, seconds=300.0)
     assert measured(settings).restore_forecast_seconds == 300.0
