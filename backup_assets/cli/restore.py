@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -18,10 +18,12 @@ from backup_assets.moments import parse_time
 from backup_assets.named_stores import LOCAL
 from backup_assets.postgres.names import split_table
 from backup_assets.postgres.server import Server
+from backup_assets.restore.attachments_alone import restore_attachments_alone
 from backup_assets.restore.database import Selection
 from backup_assets.restore.named_encrypted import decrypted
 from backup_assets.restore.named_files import NamedFiles, open_named_files
 from backup_assets.restore.restore import CONFIRMATION, Restore, Restored, RestoreRequest
+from backup_assets.sets.backup_set import BackupSet
 
 FILE_VARIABLES = ("BACKUP_FILE", "BACKUP_GLOBALS_FILE", "BACKUP_ASSETS_FILE")
 
@@ -38,11 +40,46 @@ def restore(arguments: Namespace) -> int:
             raise Refused("--at and a set's id exclude each other", remedy="leave one of them out")
         chosen = catalog.resolve(arguments.set, before=before)
         tell_passed_over(arguments.set, catalog.passed_over(chosen, before))
+        if arguments.attachments_only:
+            return _attachments_alone(arguments, context, chosen)
         work = Restore(context.database, context.settings, context.store, chosen, request, log=tell)
         return _say_done(arguments, work, work.run(), chosen.id)
+    if arguments.attachments_only:
+        raise Refused(
+            "--attachments-only takes a set of a store, and files were named",
+            remedy="leave out the files, or unpack the archive by hand: docs/restore-by-hand.md",
+        )
     with work_directory(context.settings, "named") as directory:  # for what has to be decrypted
         work = _from_files(context, request, decrypted(files, context.settings, directory))
         return _say_done(arguments, work, work.run(), str(files.dump))
+
+
+def _attachments_alone(arguments: Namespace, context: Context, chosen: BackupSet) -> int:
+    for name in ("into", "to_host", "without_attachments", "table", "schema"):
+        if getattr(arguments, name):
+            option = "--" + name.replace("_", "-")
+            raise Refused(f"--attachments-only and {option} exclude each other", remedy="leave one of them out")
+    done = restore_attachments_alone(
+        context.database,
+        context.settings,
+        context.store,
+        chosen,
+        to=arguments.attachments_to,
+        confirmed=os.environ.get(CONFIRMATION) == "1",
+        drop_old=arguments.drop_old,
+        log=tell,
+    )
+    if arguments.json:
+        say_json(asdict(done))
+        return 0
+    facts = [
+        ("restored", done.set_id),
+        ("attachments", f"{done.files} files in {done.directory}, each equal to its index"),
+        ("seconds", f"{done.seconds:.1f}"),
+        *((("kept", f"attachments {done.kept}"),) if done.kept else ()),
+    ]
+    say_facts(facts)
+    return 0
 
 
 def _say_done(arguments: Namespace, work: Restore, done: Restored, source: str) -> int:

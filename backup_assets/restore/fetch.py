@@ -71,8 +71,10 @@ def fetch_set(
     chosen: BackupSet,
     directory: Path,
     encryption: EncryptionSettings,
+    *,
+    roles: tuple[str, ...] = (),
 ) -> FetchedSet:
-    """Return ``chosen`` with all its files in plain on this machine, sizes and SHA-256 proven.
+    """Return ``chosen`` with all its files, or those of ``roles``, in plain on this machine, sizes and SHA-256 proven.
 
     Plain files of a folder store are read where they are; others are written to ``directory``, 0600. An encrypted set
     comes with its own manifest. Raises CheckFailed naming every file that is missing or damaged, before anything else
@@ -80,7 +82,9 @@ def fetch_set(
     them or the private key is not here.
     """
     chosen = opened(store, place, chosen, encryption)
-    needed = _needed(store, place, catalog, chosen, encryption)
+    needed = [
+        one for one in _needed(store, place, catalog, chosen, encryption) if not roles or one.artifact.role in roles
+    ]
     here = isinstance(store, FolderStore)
     taken = sum(one.bytes_here for one in needed if one.encrypted or not here)
     if taken:

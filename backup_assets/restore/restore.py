@@ -5,21 +5,21 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets import __version__
 from backup_assets.capture.dump import read_whole_archive
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
-from backup_assets.files import make_private_directory
 from backup_assets.local import place_of, work_directory
 from backup_assets.named_stores import catalog_in
 from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import one_row, open_session
 from backup_assets.restore.attachments import restore_attachments
+from backup_assets.restore.beside import holds_files, new_directory_beside
 from backup_assets.restore.comparison import differences
 from backup_assets.restore.database import Selection, database_exists, drop_database, restoring_clients
 from backup_assets.restore.fetch import FetchedSet, fetch_set
@@ -56,6 +56,10 @@ from backup_assets.source import source_server
 from backup_assets.stores.contract import Store
 
 CONFIRMATION = "RESTORE_CONFIRM"
+
+
+class NotConfirmed(Refused):
+    """What would be replaced was only shown: the request bears no confirmation."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ class Restore:
                 creates.append(f"database {self._name}")
         target = self._attachments
         if target is not None:
-            if _holds_files(target):
+            if holds_files(target):
                 fate = "removed" if self._request.drop_old else "kept under another name"
                 replaces.append(f"attachments {target} ({fate})")
             else:
@@ -216,7 +220,7 @@ class Restore:
                 remedy="name a new database with --into, and copy the rows that are needed from there",
             )
         if not self._request.confirmed:
-            raise Refused(
+            raise NotConfirmed(
                 f"nothing was changed: a restore needs {CONFIRMATION}=1",
                 why=str(plan),
                 remedy=f"read the list above; to go on, run the same command with {CONFIRMATION}=1",
@@ -359,7 +363,7 @@ class Restore:
     def _attachments_beside(self, fetched: FetchedSet, at: datetime) -> Path | None:
         if self._attachments is None:
             return None
-        target = _new_directory_beside(self._attachments, at)
+        target = new_directory_beside(self._attachments, at)
         try:
             with self._stage("attachments"):
                 restore_attachments(
@@ -423,6 +427,8 @@ class Restore:
             database=self._name,
             stages=self._stages,
             kept_old_database=kept,
+            partial=not self._request.selection.everything
+            or (self._chosen.manifest.attachments is not None and self._attachments is None),
         )
         if not self.compared:
             return record
@@ -459,30 +465,3 @@ def _valid_name(into: str | None, own: str) -> str:
     if into in ("template0", "template1"):
         raise Refused(f"nothing is restored into {into}: new databases are made from it", remedy="choose another name")
     return into
-
-
-def _new_directory_beside(attachments: Path, at: datetime) -> Path:
-    """Make and return a directory of our own: what an interrupted restore left in the same second is not."""
-    try:
-        make_private_directory(attachments.parent)
-        while True:
-            target = attachments.with_name(side_name(attachments.name, RESTORING, at))
-            with suppress(FileExistsError):
-                target.mkdir(mode=0o700)
-                return target
-            at += timedelta(seconds=1)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"no directory can be made beside {attachments}",
-            why=str(error),
-            remedy="check its parent's permissions and free space, or restore with --attachments-to DIR",
-        ) from error
-
-
-def _holds_files(directory: Path) -> bool:
-    try:
-        return directory.exists() and any(directory.iterdir())
-    except OSError as error:
-        raise Refused(
-            f"attachments cannot be restored to {directory}", why=str(error), remedy="name a directory that can be read"
-        ) from error

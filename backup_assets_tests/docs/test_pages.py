@@ -38,8 +38,9 @@ README = ROOT / "README.md"
 COMMAND = ".venv/bin/backup-assets"
 #: Variables that are no settings: a confirmation, libpq's, and names of an example.
 OTHER_VARIABLES = {
-    "AWS_SESSION_TOKEN", "BACKUP_DRILL_ATTACHMENTS", "DAGSTER_HOME", "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID",
-    "GPG_TTY", "RESTORE_CONFIRM",
+    "AWS_SESSION_TOKEN", "BACKUP_DOCKER_NETWORK", "BACKUP_DOCKER_VOLUMES_FROM", "BACKUP_DRILL_ATTACHMENTS",
+    "BACKUP_ECS_RUN_TASK", "BACKUP_IMAGE", "BACKUP_INSTANCE", "DAGSTER_HOME", "DAGSTER_LOGS_BUCKET", "DAGSTER_PG_URL",
+    "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID", "GPG_TTY", "RESTORE_CONFIRM",
 }  # fmt: skip
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
@@ -50,10 +51,11 @@ STOCK_OPTIONS = {
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
-    "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set", "hashtextextended",
+    "authorized_keys", "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set",
+    "hashtextextended",
     "in_process", "max_concurrent_runs", "run_launcher", "store_tokyo",
-    "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "restores_within_rto", "transaction_timeout",
-    "upload_file",
+    "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "pg_upgrade", "restores_within_rto",
+    "transaction_timeout", "upload_file",
 }  # fmt: skip
 
 

@@ -137,6 +137,8 @@ def test_a_restore_is_recorded_beside_its_set_with_the_times_of_its_stages(an_er
     assert (record.passed, record.database) == (True, an_erp.name)
     assert {"fetch", "read", "roles", "database", "compare", "attachments", "swap"} <= record.stages.keys()
     assert all(seconds >= 0 for seconds in record.stages.values())
+    assert not record.partial
+    assert an_erp.restore(into=f"{an_erp.name}_beside").record.partial
 
 
 def test_drop_old_leaves_only_the_restored_ones(an_erp: Erp):
