@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
 FOLDER = "command-line-runs"
+#: The tag of a run that a command carries out in its own process, with no launcher and no worker.
+STARTED_BY, COMMAND_LINE = "backup_assets/by", "command line"
 
 
 @contextmanager

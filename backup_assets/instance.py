@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DAGSTER_HOME"
 KIND_VARIABLE = "BACKUP_INSTANCE"
+URL_VARIABLE = "DAGSTER_PG_URL"
 CONFIG_NAME = "dagster.yaml"
 DEFAULT_HOME = Path("var/dagster")
 #: What an installed package brings; equal to the file at the top of the repository.
@@ -25,6 +29,10 @@ PACKAGED_CONFIG = Path(__file__).with_name(CONFIG_NAME)
 #: What is added to it for each kind of instance but the first, which is the default.
 ADDITIONS = Path(__file__).with_name("instances")
 KINDS = ("sqlite", "postgres", "docker", "ecs", "kubernetes")
+#: The one driver with which dagster-postgres can write events: SQLAlchemy's own choice for `postgresql` is another.
+SCHEME = "postgresql+psycopg2"
+#: What a kind needs that is not installed with the package itself.
+_EXTRAS = {"docker": "dagster_docker", "kubernetes": "dagster_k8s"}
 _MARK = "# Made by backup-assets for "
 _TOP_LEVEL = re.compile(r"^(\w+):", re.MULTILINE)
 _VARIABLES = re.compile(r"\{env: (\w+)\}|\$\{(\w+)\}")
@@ -73,7 +81,8 @@ def dagster_home() -> Path:
 def instance_config(kind: str, environment: Mapping[str, str]) -> bytes:
     """Return the instance settings of a kind, which the environment completes.
 
-    Raises SettingsError for an unknown kind, and naming every variable that the kind needs and that is not set.
+    Raises SettingsError for an unknown kind, and naming every variable that the kind needs and that is not set or
+    cannot work; EnvironmentFault when the launcher of the kind is not installed.
     """
     if kind not in KINDS:
         close = difflib.get_close_matches(kind, KINDS, n=1)
@@ -92,6 +101,18 @@ def instance_config(kind: str, environment: Mapping[str, str]) -> bytes:
         raise SettingsError(
             f"{KIND_VARIABLE}={kind} needs {', '.join(missing)}, not set",
             remedy=f"set {'it' if len(missing) == 1 else 'them'}: docs/deployment.md says what each is",
+        )
+    scheme = environment[URL_VARIABLE].partition("://")[0]
+    if scheme != SCHEME:
+        raise SettingsError(
+            f"{URL_VARIABLE} does not begin with {SCHEME}://",
+            why="with another driver Dagster starts and then fails to write what happens",
+            remedy=f"set {URL_VARIABLE}={SCHEME}://USER@HOST:PORT/DATABASE, and the password in the file PGPASSFILE",
+        )
+    if kind in _EXTRAS and find_spec(_EXTRAS[kind]) is None:
+        raise EnvironmentFault(
+            f"{KIND_VARIABLE}={kind} needs {_EXTRAS[kind]}, which is not installed",
+            remedy=f"install backup-assets[{kind}], or build the image with that extra",
         )
     own = frozenset(_TOP_LEVEL.findall(more))
     kept = "\n\n".join(part for part in common.split("\n\n") if not own & set(_TOP_LEVEL.findall(part)))
@@ -124,8 +145,34 @@ def _copy_config(content: bytes, target: Path, *, replace: bool) -> None:
 
 
 def dagster_instance() -> dg.DagsterInstance:
-    """Return the instance in :func:`dagster_home`; raises as that does."""
+    """Return the instance in :func:`dagster_home`.
+
+    Raises as that does, and EnvironmentFault when its history lies in a PostgreSQL that cannot be reached.
+    """
     import dagster as dg  # costs a second: only commands that run something pay it
 
     os.environ[VARIABLE] = str(dagster_home())
-    return dg.DagsterInstance.get()
+    with _database_explained():
+        return dg.DagsterInstance.get()
+
+
+@contextmanager
+def _database_explained() -> Iterator[None]:
+    """Say in a sentence that the database of the history cannot be used, instead of what every attempt logs."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    except Exception as error:
+        # Its class is not imported for this: without PostgreSQL nobody needs that.
+        if type(error).__name__ != "DagsterPostgresException":
+            raise
+        cause = getattr(error.__cause__, "orig", None) or error.__cause__ or error
+        raise EnvironmentFault(
+            f"the database of Dagster's history, which {URL_VARIABLE} names, cannot be used",
+            why=" ".join(str(cause).split()),
+            remedy="start that server, or correct the URL or the line in the file PGPASSFILE (which must be 0600); "
+            "`backup-assets list`, `verify`, `restore` and `status` work without it",
+        ) from error
+    finally:
+        logging.disable(disabled)

@@ -81,11 +81,45 @@ def test_dagster_accepts_the_packaged_settings() -> None:
 URL = "postgresql+psycopg2://dagster@db/dagster"
 
 
+class Anything(dict[str, str]):
+    """An environment in which every variable is set."""
+
+    def __missing__(self, name: str) -> str:
+        return URL if name == "DAGSTER_PG_URL" else "x"
+
+    def get(self, name: str, default: object = None) -> str:  # type: ignore[override]  # noqa: ARG002 - as the base has it
+        return self[name]
+
+
 def test_an_unknown_kind_of_instance_is_refused_with_the_one_that_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKUP_INSTANCE", "postgre")
     with pytest.raises(SettingsError) as caught:
         dagster_home()
     assert "BACKUP_INSTANCE=postgres" in caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_no_kind_goes_on_with_a_run_in_its_middle(kind: str) -> None:
+    settings = yaml.safe_load(instance_config(kind, Anything()))
+    assert settings["run_monitoring"]["max_resume_run_attempts"] == 0
+    assert settings["run_monitoring"]["max_runtime_seconds"] > 0
+    assert settings["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
+    assert settings["retention"]["schedule"]["purge_after_days"] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_driver_that_cannot_write_events_is_refused(kind: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        instance_config(kind, Anything({"DAGSTER_PG_URL": "postgresql://dagster:s3cret@db/dagster"}))
+    assert "postgresql+psycopg2://" in caught.value.what
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_launcher_that_is_not_installed_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backup_assets.instance.find_spec", lambda _: None)
+    with pytest.raises(EnvironmentFault) as caught:
+        instance_config("kubernetes", Anything())
+    assert "backup-assets[kubernetes]" in caught.value.remedy
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
@@ -116,13 +150,11 @@ def test_a_kind_keeps_the_common_settings_and_follows_the_variable(
 
 
 def test_a_launcher_of_its_own_takes_the_place_of_the_common_one() -> None:
-    names = ["DAGSTER_PG_URL", "BACKUP_IMAGE", "BACKUP_DOCKER_NETWORK", "BACKUP_DOCKER_VOLUMES_FROM"]
-    made = instance_config("docker", dict.fromkeys(names, "x"))
+    made = instance_config("docker", Anything())
     assert made.count(b"\nrun_launcher:") == 1
     settings = yaml.safe_load(made)
-    assert settings["run_launcher"]["class"] == "DockerRunLauncher"
+    assert settings["run_launcher"]["class"] == "ContainerRunLauncher"
     assert settings["run_launcher"]["config"]["container_kwargs"]["volumes_from"] == ["x"]
-    assert settings["run_monitoring"]["max_resume_run_attempts"] == 0
 
 
 def test_no_url_and_no_secret_is_written_to_the_file(a_directory: Path) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
@@ -19,8 +23,11 @@ from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon import get_default_daemon_logger
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
+from dagster._grpc.client import DagsterGrpcClient
 
+from backup_assets.command_runs import COMMAND_LINE, STARTED_BY
 from backup_assets.run_workers import LocalRunLauncher, is_run_worker
+from backup_assets_tests.end_to_end.machine import free_port
 
 HERE: dict[str, object] = {"host": "localhost", "socket": "/nowhere/code-server"}
 LAUNCHER = {"module": "backup_assets.run_workers", "class": "LocalRunLauncher"}
@@ -121,6 +128,48 @@ def test_a_run_on_another_host_is_never_judged_from_here(
     a_worker.join()
 
     assert health(an_instance, run) == WorkerStatus.RUNNING
+
+
+@pytest.fixture
+def a_server_elsewhere(tmp_path: Path) -> Iterator[tuple[str, int, subprocess.Popen[bytes]]]:
+    """A code location that is not on the loopback address, and has begun no run."""
+    host, port = "127.0.0.2", free_port()
+    program = str(Path(sys.executable).with_name("dagster"))
+    served = ["-m", "backup_assets_tests.instances.location", "--working-directory", str(Path(__file__).parents[1])]
+    server = subprocess.Popen([program, "api", "grpc", "--host", host, "--port", str(port), *served], cwd=tmp_path)
+    client = DagsterGrpcClient(host=host, port=port)
+    until = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < until:
+        try:
+            client.ping("up?")
+            break
+        except DagsterUserCodeUnreachableError:
+            time.sleep(0.1)
+    yield host, port, server
+    server.kill()
+    server.wait()
+
+
+def test_a_code_location_elsewhere_is_asked_for_the_run_and_believed_only_when_it_answers(
+    an_instance: dg.DagsterInstance, a_server_elsewhere: tuple[str, int, subprocess.Popen[bytes]]
+) -> None:
+    host, port, server = a_server_elsewhere
+    run = a_started_run(an_instance, 1, {"host": host, "port": port})
+    assert health(an_instance, run) == WorkerStatus.NOT_FOUND
+
+    server.kill()
+    server.wait()
+
+    assert health(an_instance, run) == WorkerStatus.RUNNING
+
+
+def test_a_run_of_the_command_line_is_not_ended_from_the_ui(an_instance: dg.DagsterInstance) -> None:
+    run = an_instance.create_run_for_job(a_job, status=dg.DagsterRunStatus.STARTED, tags={STARTED_BY: COMMAND_LINE})
+    assert health(an_instance, run) == WorkerStatus.RUNNING
+    assert not an_instance.run_launcher.terminate(run.run_id)
+    still = an_instance.get_run_by_id(run.run_id)
+    assert still is not None
+    assert still.status == dg.DagsterRunStatus.STARTED
 
 
 def test_a_run_of_which_no_process_is_known_is_never_judged(an_instance: dg.DagsterInstance) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,7 +39,8 @@ def folder_lock(root: Path, name: str, run: str = "") -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _held(name, path, os.pread(descriptor, 4096, 0)) from None
-            holder = {"pid": os.getpid(), "run": run, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "run": run, "since": since}
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         try:
@@ -52,7 +54,9 @@ def folder_lock(root: Path, name: str, run: str = "") -> Iterator[None]:
 def _held(name: str, path: Path, content: bytes) -> Refused:
     try:
         holder = json.loads(content)
-        who = f"process {holder['pid']}" + (f" (run {holder['run']})" if holder["run"] else "")
+        # Workers on several hosts share a store; one of an older version has not said where it is.
+        where = f" on {holder['host']}" if "host" in holder else ""
+        who = f"process {holder['pid']}{where}" + (f" (run {holder['run']})" if holder["run"] else "")
         why = f"{who} holds {path} since {holder['since']}"
     except (ValueError, KeyError, TypeError):  # it is just being written: who holds it is not known yet
         why = f"another process has just taken {path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -343,7 +344,7 @@ def test_a_second_capture_is_refused_and_told_who_is_at_work(store: FolderStore)
 
         with pytest.raises(Refused, match="another run is at work on erp4") as caught, store.capture_lock("erp4"):
             pass
-        assert f"process {other.pid} (run run-1) holds" in caught.value.why
+        assert f"process {other.pid} on {socket.gethostname()} (run run-1) holds" in caught.value.why
         assert "since 20" in caught.value.why
         with store.capture_lock("erp5"):
             pass
