@@ -6,7 +6,10 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo dev test lint bench docs picture clean
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+COMPOSE_DEMO := $(COMPOSE) -p backup-demo -f docker/compose.yaml -f docker/compose.demo.yaml
+
+.PHONY: help demo dev test lint bench docs picture clean compose-demo compose-demo-down
 
 help:
 	@echo "make demo   back up the embedded ERP, prove the set by a restore, and show what was proven"
@@ -15,6 +18,7 @@ help:
 	@echo "make lint   ruff, pyright, import contracts, definitions"
 	@echo "make bench  measure against the bare tools, side by side"
 	@echo "make docs   write the generated pages again"
+	@echo "make compose-demo   the same demo, its services in containers (http://127.0.0.1:3000)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -56,7 +60,13 @@ docs: $(READY)
 	$(BIN)/python -m backup_assets.sets.schema_docs
 
 picture: $(READY_DEV)
-	LINEAGE_PICTURE=$(CURDIR)/docs/images/lineage.png $(BIN)/python -m pytest -q backup_assets_tests/end_to_end/test_ui.py
+	PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest -q $(addprefix backup_assets_tests/end_to_end/,test_ui.py test_ui_in_trouble.py)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+compose-demo:
+	$(COMPOSE_DEMO) up --build --detach
+
+compose-demo-down:
+	$(COMPOSE_DEMO) down --volumes

@@ -10,6 +10,8 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from backup_assets.shown import OWNERS, reading
+
 
 class DatabaseJob(UnresolvedAssetJobDefinition):
     """An asset job that is about the assets of one database: those whose keys begin like its own.
@@ -43,16 +45,13 @@ def define_database_job(
     *,
     selection: dg.AssetSelection,
     description: str,
+    page: str,
     tags: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> DatabaseJob:
-    """Return a job on assets of ``database``, the name that their keys begin with."""
-    plain = dg.define_asset_job(
-        name, selection, config=config, description=description, tags=tags, metadata={_DATABASE: database}
-    )
-    return DatabaseJob(
-        plain.name, plain.selection, plain.config, plain.description, plain.tags, plain.run_tags, plain.metadata
-    )
+    """Return a job on assets of ``database``, the name that their keys begin with; ``page`` says more about it."""
+    metadata = {_DATABASE: database, **reading(page)}
+    return DatabaseJob(name, selection, config, description, tags, metadata=metadata, owners=OWNERS)
 
 
 @lru_cache(maxsize=1)  # all jobs of a code location are made one after the other

@@ -19,6 +19,7 @@ from backup_assets.stores.ssh_location import SshLocation
 
 if TYPE_CHECKING:
     from backup_assets.stores.s3 import S3Store
+    from backup_assets.stores.s3_location import S3Location
 
 LOCAL = "local"
 #: Manifests that are fetched at a time from a store that answers over a network.
@@ -62,7 +63,7 @@ def store_named(settings: Settings, name: str, *, writing: bool = False) -> Stor
 def description_of(settings: Settings, name: str) -> str:
     """Return where the store of that name is; nothing is contacted or started for it. Raises as `store_named` does."""
     if name != LOCAL and (configured := configured_store(settings, name)).kind == "s3":
-        return _bucket(configured, writing=False).describe()
+        return _place_in_s3(configured, writing=False).describe()
     return store_named(settings, name).describe()
 
 
@@ -81,29 +82,31 @@ def _in_demo(store: S3Store, configured: StoreSettings) -> S3Store:
 def _bucket(configured: StoreSettings, *, writing: bool) -> S3Store:
     # boto3 costs a third of a second: only who works with a bucket pays it.
     from backup_assets.stores.s3 import S3Store
+
+    return S3Store(_place_in_s3(configured, writing=writing), configured.name)
+
+
+def _place_in_s3(configured: StoreSettings, *, writing: bool) -> S3Location:
     from backup_assets.stores.s3_location import MIB, PART_BYTES, ObjectLock, S3Location
 
     limit, part, lock = configured.bandwidth_limit_mb, configured.part_size_mb, configured.object_lock
     profile = configured.profile if writing else configured.read_profile or configured.profile
-    return S3Store(
-        S3Location(
-            bucket=configured.bucket or "",
-            region=configured.region,
-            prefix=configured.prefix,
-            endpoint_url=configured.endpoint_url,
-            addressing_style=configured.addressing_style,
-            checksum_mode=configured.checksum_mode,
-            kms_key_id=configured.sse_kms_key_id,
-            sse_s3=configured.sse_s3 is not None,
-            object_lock=lock and ObjectLock(lock.mode, lock.daily_days, lock.weekly_days, lock.monthly_days),
-            sha256_tag=configured.sha256_tag,
-            retention_tags=configured.retention_tags,
-            bandwidth_limit_bytes_per_second=None if limit is None else max(1, int(limit * 1_000_000)),
-            part_bytes=PART_BYTES if part is None else part * MIB,
-            max_parts=configured.max_parts,
-            profile=profile,
-        ),
-        configured.name,
+    return S3Location(
+        bucket=configured.bucket or "",
+        region=configured.region,
+        prefix=configured.prefix,
+        endpoint_url=configured.endpoint_url,
+        addressing_style=configured.addressing_style,
+        checksum_mode=configured.checksum_mode,
+        kms_key_id=configured.sse_kms_key_id,
+        sse_s3=configured.sse_s3 is not None,
+        object_lock=lock and ObjectLock(lock.mode, lock.daily_days, lock.weekly_days, lock.monthly_days),
+        sha256_tag=configured.sha256_tag,
+        retention_tags=configured.retention_tags,
+        bandwidth_limit_bytes_per_second=None if limit is None else max(1, int(limit * 1_000_000)),
+        part_bytes=PART_BYTES if part is None else part * MIB,
+        max_parts=configured.max_parts,
+        profile=profile,
     )
 
 

@@ -24,6 +24,8 @@ _BY_HAND = 100
 _RETENTION_HOURS = 4.0
 #: Ending a restore in its middle helps nobody: it replaces nothing before it is whole, and somebody watches it.
 _RESTORE_HOURS = 168.0
+#: Tag of a run that ended well and says nothing of what it is about, because AWS is still at work, or was done before.
+NO_OUTCOME = "backup-assets/no-outcome"
 #: The one queue for what goes through older sets: never two at a time, and never one that deletes what another reads.
 UPKEEP_POOL = "upkeep"
 

@@ -523,7 +523,8 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     base = (directory or Path.cwd()).absolute()
     given = settings_env.values_set(variables)
     path = base / Path(given.get("BACKUP_CONFIG", CONFIG_FILE_NAME)).expanduser()
-    if "BACKUP_CONFIG" in given or path.exists():
+    # A container says with /dev/null in its place that there is no file; a directory there is a mistake.
+    if "BACKUP_CONFIG" in given or (path.exists() and not path.is_char_device()):
         return settings_file.read_settings_file(path, variables, base)
     settings_env.refuse_misspelled(variables)
     if settings_env.names_a_database(given):

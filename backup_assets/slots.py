@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -55,7 +55,7 @@ class Slots:
         """The weekly slots, from the week of ``since`` on, for the backup of the important tables."""
         return Slots(self.schedule, self.since, each_week=True)
 
-    @property
+    @cached_property
     def definition(self) -> dg.TimeWindowPartitionsDefinition:
         """The partitions as Dagster knows them; the newest is the current slot, hence ``end_offset=1``."""
         if self._hours is None:

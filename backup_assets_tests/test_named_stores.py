@@ -93,7 +93,8 @@ def test_what_was_shown_is_shown_again_without_reading_the_bucket(tmp_path: Path
 
 
 def test_nothing_is_kept_of_a_folder_or_without_a_backup_dir(tmp_path: Path) -> None:
-    folder, bucket = FolderStore(tmp_path, "usb"), S3Store(S3Location("erp4-backups", "eu-central-1", sse_s3=True), "far")
+    folder = FolderStore(tmp_path, "usb")
+    bucket = S3Store(S3Location("erp4-backups", "eu-central-1", sse_s3=True), "far")
     assert remembering(settings_with(tmp_path), folder) is folder
     assert remembering(settings_with(tmp_path / "absent"), bucket) is bucket
     assert remembering(settings_with(tmp_path), bucket) is not bucket

@@ -20,6 +20,19 @@ def test_without_any_setting_the_embedded_demo_is_backed_up(tmp_path: Path) -> N
     assert settings.backup_dir == tmp_path / ".backups"
 
 
+def test_dev_null_in_place_of_the_file_means_that_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "backup.yaml").symlink_to("/dev/null")  # a container has it mounted there
+
+    assert load_settings({}, tmp_path).is_demo
+
+
+def test_a_directory_in_place_of_the_file_is_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "backup.yaml").mkdir()
+
+    with pytest.raises(SettingsError, match=r"backup\.yaml"):
+        load_settings({}, tmp_path)
+
+
 def test_the_demo_lives_where_its_variable_says(tmp_path: Path) -> None:
     settings = load_settings(
         {"BACKUP_DEMO_HOME": "here", "BACKUP_DIR": "/store", "APP_ENV": "try", "PG_BIN_DIR": "bin"}, tmp_path

@@ -19,30 +19,49 @@ from backup_assets.capture.capture import (
     local_store,
     place_of,
 )
+from backup_assets.command_runs import COMMAND_LINE, STARTED_BY
 from backup_assets.errors import BackupError
 from backup_assets.faults import as_failure, failure_of, failure_or_retry
 from backup_assets.progress import progress_for
 from backup_assets.sets.holds import hold_from
 from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 
-OWNERS = ["team:operations"]
 #: What each quick check proves, and whether a set is committed without it.
 QUICK_CHECKS: dict[str, tuple[str, str, bool]] = {
-    "readable": ("db_dump", "The whole archive is read to its end, not only its table of contents.", True),
-    "roles_present": ("globals", "Every role that owns or may use something in the database is there.", True),
-    "matches_index": ("pdf_archive", "Every archived file equals its line in the index, content included.", True),
-    "rows_and_files_agree": ("pdf_archive", "Every file that a row of the database names is archived.", False),
-    "encrypted": ("secrets", "The file is one whole encrypted message to exactly the recipients.", True),
+    "readable": (
+        "db_dump",
+        "The whole archive is read to its end, not only its table of contents. Where that fails there is no set.",
+        True,
+    ),
+    "roles_present": (
+        "globals",
+        "Every role that owns or may use something in the database is there. Where one is missing there is no set.",
+        True,
+    ),
+    "matches_index": (
+        "pdf_archive",
+        "Every archived file equals its line in the index, content included. Where one does not there is no set.",
+        True,
+    ),
+    "rows_and_files_agree": (
+        "pdf_archive",
+        "Every file that a row of the database names is archived. One that the source lacks is told; the set is taken.",
+        False,
+    ),
+    "encrypted": (
+        "secrets",
+        "The file is one whole encrypted message to exactly the recipients. Where it is not there is no set.",
+        True,
+    ),
 }
 
 #: After 1, 3 and 7 minutes: a server that restarts, a network that is away for a moment. A refusal, a failed check and
 #: every fault that stays are not tried again. It is asked for by hand and not given to the step, because Dagster then
 #: tries again what was interrupted too: a run that somebody ended would begin anew.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
-#: Who started a run by hand in this very process; no such run waits for a server to come back.
-STARTED_BY, COMMAND_LINE = "backup_assets/by", "command line"
 
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
@@ -58,14 +77,22 @@ class ContentHashes(Enum):
 class CaptureConfig(dg.Config):
     """What a backup taken by hand may say of itself."""
 
-    label: str | None = Field(default=None, description="Why it was taken, for example `before release 4.2`.")
+    # Empty and not None: only what has a default is written into the launchpad, for a person to fill in.
+    label: str | None = Field(default="", description="Why it was taken, for example: before release 4.2")
     hold: str | None = Field(
-        default=None, description="A reason to keep the set whatever the retention says; left out: no hold."
+        default="",
+        description="A reason to keep the set whatever the retention says, for example: release 4.2. Empty: no hold.",
     )
     hold_until: str | None = Field(
-        default=None, description="ISO date or time at which the hold ends; left out: when it is released."
+        default="",
+        description="Date or time at which the hold ends, for example 2027-01-31 or 2027-01-31T18:00+09:00. Empty: "
+        "when it is released.",
     )
-    content_hashes: ContentHashes | None = Field(default=None, description="Overrides the setting for this set.")
+    content_hashes: ContentHashes | None = Field(
+        default=None,
+        description="Which tables' contents are hashed and compared after a restore, for this set in the place of the "
+        "settings: ALWAYS, IMPORTANT or NEVER.",
+    )
 
 
 #: Made once: where a function takes the class itself, Dagster makes it anew for each of hundreds of databases.
@@ -87,6 +114,8 @@ def external_assets(database: DatabaseSettings) -> list[dg.AssetSpec]:
             [name, "postgres"],
             group_name=name,
             kinds={"postgres"},
+            owners=OWNERS,
+            metadata=reading("docs/architecture.md"),
             description=f"The live database `{database.database}`. It is only read.",
         )
     ]
@@ -96,6 +125,8 @@ def external_assets(database: DatabaseSettings) -> list[dg.AssetSpec]:
                 [name, "attachments"],
                 group_name=name,
                 kinds={"file"},
+                owners=OWNERS,
+                metadata=reading("docs/architecture.md"),
                 description=f"The live folder `{database.attachments.directory}`. It is only read.",
             )
         )
@@ -107,6 +138,8 @@ def external_assets(database: DatabaseSettings) -> list[dg.AssetSpec]:
                 [name, "environment"],
                 group_name=name,
                 kinds={"file"} if not (secrets.secrets_manager or secrets.ssm_parameters) else {"file", "aws"},
+                owners=OWNERS,
+                metadata=reading("docs/secrets.md"),
                 description="The live settings and secrets: "
                 + ", ".join(f"`{one}`" for one in names)
                 + ". They are only read, and shown nowhere.",
@@ -126,6 +159,7 @@ def capture_specs(database: DatabaseSettings) -> list[dg.AssetSpec]:
             group_name=name,
             kinds=kinds,
             owners=OWNERS,
+            metadata=reading("docs/secrets.md" if asset == "secrets" else "docs/architecture.md"),
             description=description,
         )
 
@@ -226,6 +260,7 @@ def build_important_tables(database: DatabaseSettings, settings: Settings, slots
                 group_name=name,
                 kinds={"postgres", "zstandard"},
                 owners=OWNERS,
+                metadata=reading("docs/architecture.md"),
                 description=f"All definitions and roles, with the rows of {tables} only; a set of its own, weekly.",
             )
         ],
@@ -271,8 +306,8 @@ def _capture(
             slot=context.partition_key,
             run_id=context.run.run_id,
             kind=kind,
-            label=config.label,
-            hold=hold_from(config.hold, config.hold_until),
+            label=config.label or None,
+            hold=hold_from(config.hold or None, config.hold_until or None),
             content_hashes=config.content_hashes and config.content_hashes.value,
         )
         capture = Capture(database, settings, request, progress=progress_for(context.log.info), log=context.log.info)
@@ -369,6 +404,7 @@ def _file_figures(
         "throughput_bytes_per_second": int(artifact.size_bytes / seconds) if seconds else 0,
         "sha256": artifact.sha256,
         "format": artifact.format,
+        "path": dg.MetadataValue.path(str(path.absolute())),
         "dagster/uri": path.absolute().as_uri(),
     }
 
@@ -426,13 +462,14 @@ def _secrets_figures(manifest: Manifest, settings: Settings, database: DatabaseS
 
 
 def _set_figures(manifest: Manifest, settings: Settings, database: DatabaseSettings) -> dict[str, Any]:
-    key = place_of(database, settings).manifest_key(manifest.id)
+    path = local_store(settings).path_of(place_of(database, settings).manifest_key(manifest.id)).absolute()
     stages = ["| stage | seconds |", "|---|---:|", *(f"| {k} | {v:.2f} |" for k, v in manifest.durations.items())]
     return {
         "size_bytes": manifest.size_bytes,
         "duration_seconds": round(sum(manifest.durations.values()), 3),
         "artifact_count": len(manifest.artifacts),
-        "dagster/uri": local_store(settings).path_of(key).absolute().as_uri(),
+        "path": dg.MetadataValue.path(str(path)),
+        "dagster/uri": path.as_uri(),
         "stages": dg.MetadataValue.md("\n".join(stages)),
         "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in manifest.warnings) or "none"),
     }

@@ -16,6 +16,7 @@ from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.place import META, set_id_of
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS
 from backup_assets.slots import Slots
 
 
@@ -72,11 +73,13 @@ def build_backup_job(database: DatabaseSettings, copies: Sequence[Sequence[str]]
     return define_database_job(
         database.name,
         f"{database.name}_backup_job",
+        page="docs/schedules.md",
         selection=capture_selection(database, *copies),
         tags=job_tags("backup", database),
         description=f"Take a backup set of `{database.database}` into the current slot, "
         + ("copy it to every further store, " if copies else "")
-        + "and prove it by a restore.",
+        + "and prove it by a restore. A backup is of now: a past slot stays as it is. By hand, in the launchpad: "
+        "`label` says why it was taken, `hold` keeps it whatever the retention says, `hold_until` says until when.",
     )
 
 
@@ -87,6 +90,7 @@ def build_important_tables_job(
     return define_database_job(
         database.name,
         f"{database.name}_important_tables_job",
+        page="docs/schedules.md",
         selection=dg.AssetSelection.assets([database.name, "important_tables"], *copies),
         tags=job_tags("backup", database),
         description="Take the weekly set of the important tables, "
@@ -117,7 +121,9 @@ def build_schedule(
         cron_schedule=slots.cron,
         execution_timezone=slots.cron_timezone,
         default_status=status,
-        description=f"Into the slot that is current at `{slots.cron}` ({slots.cron_timezone}).",
+        owners=OWNERS,
+        description=f"Launches {job.name} for the slot that is current at the tick ({slots.cron_timezone}). After an "
+        "outage a slot that still lasts is filled late, and one that is over stays empty.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         key, now = slots.current_key(context.scheduled_execution_time), clock()
@@ -157,7 +163,8 @@ def build_daily_schedule(
         cron_schedule=cron,
         execution_timezone=zone,
         default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description=f"Daily at {at} ({zone}).",
+        owners=OWNERS,
+        description=f"Launches {job.name} every day at {at} ({zone}); after an outage of any length once.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         day = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).date()

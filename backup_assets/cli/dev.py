@@ -26,10 +26,7 @@ def dev_command(host: str, port: int) -> list[str]:
 def dev(arguments: Namespace) -> int:
     """Become `dagster dev`."""
     load_settings()  # said here in three lines, and not in a traceback of Dagster's
-    if abandoned(dagster_home()):  # Dagster itself is loaded only for that
-        with dagster_instance() as instance:
-            for run_id in end_abandoned(dagster_home(), instance):
-                tell(f"the run {run_id} was left by a command that is gone, and is now shown as failed")
+    end_what_was_abandoned(dagster_home())
     argv = dev_command(arguments.host, arguments.port)
     environment = {**os.environ, VARIABLE: str(dagster_home())}
     try:
@@ -38,3 +35,11 @@ def dev(arguments: Namespace) -> int:
         raise EnvironmentFault(
             f"{argv[0]} cannot be started", why=str(error), remedy="install dagster and dagster-webserver again"
         ) from error
+
+
+def end_what_was_abandoned(home: Path) -> None:
+    """Show the runs of commands that are gone as failed, and say so."""
+    if abandoned(home):  # Dagster itself is loaded only for that
+        with dagster_instance() as instance:
+            for run_id in end_abandoned(home, instance):
+                tell(f"the run {run_id} was left by a command that is gone, and is now shown as failed")

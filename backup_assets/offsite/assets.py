@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.errors import BackupError, CheckFailed
 from backup_assets.faults import failure_of, failure_or_retry
 from backup_assets.local import place_of
@@ -16,12 +15,19 @@ from backup_assets.offsite.copies import Copied, Kind, copy_slot
 from backup_assets.offsite.encrypted_assets import build_encrypted, encrypted_asset_key
 from backup_assets.progress import human_bytes
 from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.shown import OWNERS, reading_of_copy
 from backup_assets.slots import Slots
 
 ASSETS = {"s3": "s3_upload", "folder": "folder_copy", "ssh": "remote_copy"}
 CROSS_COPY = "cross_region_copy"
 CHECK = "stored"
 _KINDS = {"s3": {"s3"}, "folder": {"file"}, "ssh": {"ssh"}}
+_PAGES = {
+    "s3_upload": "docs/off-site.md#a-bucket",
+    "folder_copy": "docs/off-site.md#a-folder-an-external-disk-a-synced-directory",
+    "remote_copy": "docs/off-site.md#another-host",
+    CROSS_COPY: "docs/off-site.md#a-second-region-or-account",
+}
 _PROMISES = {
     "s3": "every object has the size and SHA-256 of its manifest, as the service itself computed it, and the "
     "encryption and key that are required",
@@ -71,6 +77,7 @@ def _build_copy(
         group_name=database.name,
         kinds=_KINDS[store.kind],
         owners=OWNERS,
+        metadata=reading_of_copy(_PAGES[_base_name(store)], store, place_of(database, settings).root),
         description=f"Every set of the slot in {where}{_origin(store)}, with the sets that they require: artifacts "
         "first, the manifest last. What is there already is compared and not sent again, so that a backfill copies "
         "what is missing.",
@@ -78,7 +85,8 @@ def _build_copy(
     check = dg.AssetCheckSpec(
         CHECK,
         asset=key,
-        description=f"In {where} {_PROMISES[store.kind]}.",
+        description=f"In {where} {_PROMISES[store.kind]}. Where that is not so, the copy does not count; the set "
+        "itself stays as it is.",
         blocking=True,
         partitions_def=slots.definition,
     )
@@ -171,6 +179,7 @@ def _figures(done: Sequence[Copied], uri: str) -> dict[str, Any]:
         "throughput_bytes_per_second": int(sent / seconds) if sent and seconds else 0,
         "set_count": len(done),
         "copied_count": sum(one.state == "copied" for one in done),
+        "address": uri,  # the next one is not among what the pages show
         "dagster/uri": uri,
         "sets": dg.MetadataValue.md("\n".join(rows)),
     }

@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.offsite.copies import Kind, sets_of_slot
 from backup_assets.offsite.encrypted import EncryptedSet, encrypt_sets, remove_plain_files
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 
 CHECK = "encrypted_whole"
@@ -36,6 +36,7 @@ def build_encrypted(
         group_name=database.name,
         kinds={encryption.cipher},
         owners=OWNERS,
+        metadata=reading("docs/off-site.md#encryption"),
         description=f"Every file of every set of the slot, encrypted to {to}. Only this leaves the host. "
         + (
             "The plain files are kept."
@@ -47,7 +48,7 @@ def build_encrypted(
         CHECK,
         asset=key,
         description="Every file is one complete encrypted message to exactly the recipients, made from the bytes that "
-        "the manifest names.",
+        "the manifest names. Where one is not, nothing is copied.",
         blocking=True,
         partitions_def=slots.definition,
     )

@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.capture.automation import capture_selection
 from backup_assets.database_jobs import define_database_job
 from backup_assets.faults import as_failure
@@ -16,6 +15,7 @@ from backup_assets.queueing import job_tags
 from backup_assets.release.proving import prove_release
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 
 ASSET = "release"
@@ -39,6 +39,7 @@ def build_release(
         group_name=database.name,
         kinds={"json"},
         owners=OWNERS,
+        metadata=reading("docs/schedules.md#before-a-release"),
         description="A set that a release relies on: whole in every store, every row of it restored on trial and "
         "compared, and held for 90 days unless another end was given.",
     )
@@ -75,6 +76,7 @@ def build_release_job(database: DatabaseSettings, copies: Sequence[Sequence[str]
         database.name,
         release_job_name(database),
         selection=capture_selection(database, *copies, [database.name, ASSET]),
+        page="docs/schedules.md#before-a-release",
         tags=job_tags("release", database),
         # Where `hold` is left out, the set is held for 90 days in the name of the label.
         config={"ops": {f"{database.name}_capture": {"config": {"label": "unnamed", "content_hashes": "ALWAYS"}}}},

@@ -12,23 +12,40 @@ from backup_assets.faults import as_failure
 from backup_assets.moments import parse_time
 from backup_assets.named_stores import LOCAL, catalog_in, store_named
 from backup_assets.queueing import job_tags
-from backup_assets.restore.restore import Restore, RestoreRequest
+from backup_assets.restore.restore import NotConfirmed, Restore, RestoreRequest
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 
 
 class RestoreConfig(dg.Config):
     """Which set is restored, and where to."""
 
-    backup_set: str = Field(default="latest", description="`latest`, or the id of a set, or the beginning of one.")
-    store: str = Field(default=LOCAL, description="The store that it comes from: `local`, or a configured one.")
-    at: str | None = Field(default=None, description="Restore the newest set that shows this time or an earlier one.")
-    into: str | None = Field(
-        default=None, description="Name of the restored database. Left out: its own, and the live one is replaced."
+    # Empty and not None: only what has a default is written into the launchpad, for a person to fill in. `into` has
+    # none, because an empty name is no request to replace the live database.
+    backup_set: str = Field(
+        default="latest",
+        description="latest, or the id of a set as set_id of the asset metadata shows it, or the beginning of an id.",
     )
-    attachments_to: str | None = Field(default=None, description="Directory for the attachments; left out: their own.")
-    with_attachments: bool = True
+    store: str = Field(default=LOCAL, description="The store that it comes from: local, or the name of another one.")
+    at: str | None = Field(
+        default="",
+        description="With latest: the newest set that shows this time or an earlier one, for example "
+        "2026-11-22T02:00+09:00. Empty: the newest of all.",
+    )
+    into: str | None = Field(
+        default=None,
+        description="Name of the restored database, for example erp4_copy. Left out: its own, and the live one is "
+        "replaced.",
+    )
+    attachments_to: str | None = Field(
+        default="",
+        description="Directory for the attachments, which is replaced. Empty: their own, and none with into.",
+    )
+    with_attachments: bool = Field(default=True, description="Restore the attachments of the same set as well.")
     with_roles: bool = Field(default=True, description="Create roles that are missing; existing ones never change.")
-    drop_old: bool = Field(default=False, description="Remove what was replaced instead of keeping it.")
+    drop_old: bool = Field(
+        default=False, description="Remove what was replaced; false: it is kept under another name until you drop it."
+    )
     restore_confirm: int = Field(
         default=0, description="1 to go on. With 0 the run fails, changes nothing and says what would be replaced."
     )
@@ -36,6 +53,16 @@ class RestoreConfig(dg.Config):
 
 #: Made once: where a function takes the class itself, Dagster makes it anew for each of hundreds of databases.
 _RESTORE_CONFIG = RestoreConfig.to_fields_dict()
+_PAGE = "docs/architecture.md#the-order-of-a-restore"
+_EXPLAINED = """Guarded restore of `{database}`: the set is restored beside the live database, compared with its
+manifest, and only then swapped in by renaming.
+
+1. Launch it as it is: the run fails, changes nothing, and says what would be replaced.
+2. Read that, choose *Open in Launchpad* on the page of the run, set `restore_confirm: 1`, and launch again.
+
+To try a set out, name another database, `into: {name}_copy`: nothing live is touched, and its attachments are
+restored only where `attachments_to` says. What was replaced stays under another name unless `drop_old` is `true`. In
+the launchpad, point at a field to read what it means."""
 
 
 def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobDefinition:
@@ -51,7 +78,7 @@ def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobD
         with as_failure():
             store = store_named(settings, config.store)
             catalog = catalog_in(store, place_of(database, settings))
-            at = parse_time(config.at)
+            at = parse_time(config.at or None)
             chosen = catalog.resolve(config.backup_set, before=at)
             if config.backup_set == "latest":
                 for sentence in catalog.passed_over(chosen, at):
@@ -64,7 +91,15 @@ def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobD
                 drop_old=config.drop_old,
                 confirmed=config.restore_confirm == 1,
             )
-            outcome = Restore(database, settings, store, chosen, request, log=context.log.info).run()
+            try:
+                outcome = Restore(database, settings, store, chosen, request, log=context.log.info).run()
+            except NotConfirmed as refused:
+                raise NotConfirmed(
+                    "nothing was changed: a restore needs restore_confirm: 1",
+                    why=refused.why,
+                    remedy="read the list above; to go on, choose Open in Launchpad above, set restore_confirm to 1 "
+                    "and launch the run",
+                ) from None
         context.log.info(
             f"restored {chosen.id}: {outcome.rows} rows in {outcome.tables} tables equal their manifest"
             + "".join(f"; kept: {item}" for item in outcome.kept)
@@ -73,7 +108,9 @@ def build_restore_job(database: DatabaseSettings, settings: Settings) -> dg.JobD
     @dg.job(
         name=f"{database.name}_restore_job",
         tags=job_tags("restore", database),
-        description=f"Guarded restore of `{database.database}`. Everything is proven before anything is replaced.",
+        owners=OWNERS,
+        metadata=reading(_PAGE),
+        description=_EXPLAINED.format(database=database.database, name=database.name),
     )
     def restore_job() -> None:
         restore()

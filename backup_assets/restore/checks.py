@@ -21,7 +21,8 @@ from backup_assets.slots import Slots
 
 DESCRIPTION = (
     "The set is restored on a scratch server, never the source, and compared with its manifest: exact counts, content "
-    "hashes and the integrity queries, all taken in the dump's own snapshot. The record is stored beside the set."
+    "hashes and the integrity queries, all taken in the dump's own snapshot. The record is stored beside the set. One "
+    "that fails stays, marked as failed, and the run is red: take a backup now, and restore an older set if need be."
 )
 #: Steps of a run are taken in this order; a proof comes after every copy that waits for the same capture.
 LAST = {"dagster/priority": "-10"}
@@ -60,13 +61,13 @@ def build_restored_check(
             asset_key=[database.name, asset],
             check_name="restored",
             severity=dg.AssetCheckSeverity.ERROR,
-            description=_summary(proofs, failed),
+            # A paragraph each: the UI takes it for Markdown, where a line's end is none.
+            description="\n\n".join(_lines(proofs, failed)),
             metadata=_figures(proofs),
         )
         if failed:
-            raise failure_of(
-                CheckFailed(_summary(proofs, failed), remedy="use another set; look at the check's metadata")
-            )
+            summary = "\n".join(_lines(proofs, failed))
+            raise failure_of(CheckFailed(summary, remedy="use another set; look at the check's metadata"))
 
     return restored
 
@@ -87,14 +88,14 @@ def sets_to_prove(database: DatabaseSettings, settings: Settings, slot: str, run
     return found
 
 
-def _summary(proofs: list[Proof], failed: list[Proof]) -> str:
+def _lines(proofs: list[Proof], failed: list[Proof]) -> list[str]:
     if not failed:
-        return f"{len(proofs)} restored and equal: " + ", ".join(proof.record.set_id for proof in proofs)
+        return [f"{len(proofs)} restored and equal: " + ", ".join(proof.record.set_id for proof in proofs)]
     lines = [f"{len(failed)} of {len(proofs)} sets do not restore to what they should hold"]
     for proof in failed:
         shown = "; ".join(map(str, proof.record.problems[:5]))
         lines.append(f"{proof.record.set_id}: {shown}")
-    return "\n".join(lines)
+    return lines
 
 
 def _figures(proofs: list[Proof]) -> dict[str, dg.MetadataValue[Any]]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import COMMAND_LINE, OWNERS, STARTED_BY
+from backup_assets.capture.assets import COMMAND_LINE, STARTED_BY
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
@@ -22,6 +22,7 @@ from backup_assets.restore.drill import run_drill
 from backup_assets.restore.drill_choice import drill_store
 from backup_assets.restore.drill_report import Drilled, report_of
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 
 ASSET = "restore_drill"
@@ -65,6 +66,7 @@ def build_drill(
         group_name=database.name,
         kinds={"postgres"},
         owners=OWNERS,
+        metadata=reading("docs/drill.md"),
         description="The newest set from the farthest store, restored whole into a separate environment, compared, "
         "tried with the application, and timed against the RTO. The report lies beside the sets of the local store.",
     )
@@ -122,6 +124,7 @@ def build_drill_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
         database.name,
         f"{database.name}_drill_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
+        page="docs/drill.md",
         tags=job_tags("drill", database),
         description=f"Rehearse the restore of `{database.database}` from the farthest store, against the clock.",
     )
@@ -141,7 +144,8 @@ def build_drill_schedule(
         cron_schedule=cron,
         execution_timezone=zone,
         default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description=f"For the month that is current at `{cron}` ({zone}).",
+        owners=OWNERS,
+        description=f"Launches {job.name} for the month that is current at the tick ({zone}).",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         month = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).strftime(KEY_FORMAT)

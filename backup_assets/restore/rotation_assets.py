@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.queueing import UPKEEP_POOL, job_tags
 from backup_assets.restore.rotation import Checked, Rotation, rotate
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 
 ASSET = "verification"
 GOOD = "copies_are_good"
@@ -37,6 +37,7 @@ def build_rotation(database: DatabaseSettings, settings: Settings) -> dg.AssetsD
         group_name=database.name,
         kinds={"postgres"},
         owners=OWNERS,
+        metadata=reading("docs/schedules.md#verifying-again-what-was-good-once"),
         description="Older sets, verified again: every copy in every store within "
         f"{wanted.every_days} days, at most {wanted.nightly_limit} a night, least recently verified first.",
     )
@@ -91,6 +92,7 @@ def build_rotation_job(database: DatabaseSettings) -> UnresolvedAssetJobDefiniti
         database.name,
         f"{database.name}_verification_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
+        page="docs/schedules.md#verifying-again-what-was-good-once",
         tags=job_tags("verification", database),
         description=f"Verify again the copies of `{database.database}` that were not looked at for the longest time.",
     )

@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError, CheckFailed
 from backup_assets.faults import as_failure, failure_of
@@ -16,6 +15,7 @@ from backup_assets.progress import human_bytes
 from backup_assets.queueing import UPKEEP_POOL, job_tags
 from backup_assets.retention.pruning import Pruned, prune_all
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 
 ASSET = "retention"
 CHECK = "carried_out"
@@ -37,6 +37,7 @@ def build_retention(database: DatabaseSettings, settings: Settings) -> dg.Assets
         group_name=database.name,
         kinds={"file"},
         owners=OWNERS,
+        metadata=reading("docs/retention.md"),
         description="Which sets stay in every store and which may go, each with its reasons. "
         + ("What may go is deleted." if apply else "Nothing is deleted (`retention.apply` is off)."),
     )
@@ -86,6 +87,7 @@ def build_retention_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinit
         database.name,
         f"{database.name}_retention_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
+        page="docs/retention.md",
         tags=job_tags("retention", database),
         description=f"Decide about every set of `{database.database}` in every store"
         + (", and delete what may go." if database.retention.apply else "; nothing is deleted."),

@@ -172,8 +172,7 @@ class S3Store:
 
     def describe(self) -> str:
         """Return where the store is."""
-        at = f" at {self.location.endpoint_url}" if self.location.endpoint_url else ""
-        return f"{self.location.url} ({self.location.region}{at})"
+        return self.location.describe()
 
     def check(self) -> None:
         """List one object, then begin an upload and give it up: that takes the same permissions as storing does."""

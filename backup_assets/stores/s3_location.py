@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ProfileNotFound
-from botocore.loaders import Loader, create_loader
-from botocore.session import get_session
-from botocore.utils import parse_timestamp
-
 from backup_assets.errors import Refused, SettingsError
 from backup_assets.sets.retention_class import RetentionClass
 from backup_assets.stores.s3_source import PartBody
 
+# boto3 costs a third of a second: who only says where a bucket is, as Dagster's pages do, does not pay it.
 if TYPE_CHECKING:
+    import boto3
     from botocore.client import BaseClient
+    from botocore.loaders import Loader
 
 MIB = 1 << 20
 #: Limits of S3 itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -167,6 +163,10 @@ class S3Location:
         """The place as ``s3://bucket/prefix``."""
         return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
 
+    def describe(self) -> str:
+        """Return where it is, for a person."""
+        return f"{self.url} ({self.region}{f' at {self.endpoint_url}' if self.endpoint_url else ''})"
+
     def object_key(self, key: str) -> str:
         """Return the full key in the bucket of a store's key."""
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -222,6 +222,8 @@ class S3Location:
 @lru_cache(maxsize=32)
 def client_of(location: S3Location) -> Any:
     """Return the client of a location, one for all threads; raises SettingsError for an unknown profile."""
+    from botocore.exceptions import ProfileNotFound
+
     try:
         session = _new_session(location)
         client: BaseClient = _new_client(session, location)
@@ -244,6 +246,9 @@ def session_of(location: S3Location) -> boto3.Session:
 
 
 def _new_session(location: S3Location) -> boto3.Session:
+    import boto3
+    from botocore.session import get_session
+
     keys = location.credentials
     inner = get_session()
     inner.register_component("data_loader", _descriptions())
@@ -259,6 +264,8 @@ def _new_session(location: S3Location) -> boto3.Session:
 
 
 def _new_client(session: boto3.Session, location: S3Location) -> Any:
+    from botocore.config import Config
+
     return session.client(
         "s3",
         endpoint_url=location.endpoint_url,
@@ -281,12 +288,16 @@ def _moment(value: Any) -> datetime:
             return datetime.fromisoformat(value)
         except ValueError:
             pass
+    from botocore.utils import parse_timestamp
+
     return parse_timestamp(value)
 
 
 @lru_cache(maxsize=1)
 def _descriptions() -> Loader:
     """Return what reads the descriptions of services, which it remembers: a second client then costs a tenth."""
+    from botocore.loaders import create_loader
+
     return create_loader()
 
 

@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from backup_assets.database_jobs import define_database_job
 from backup_assets.faults import as_failure
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS
 from backup_assets.slots import Slots
 from backup_assets.watch.figures import DatabaseFigures, Objective, ObjectiveName
 from backup_assets.watch.measuring import measure
@@ -23,9 +24,13 @@ CHECKS: dict[str, tuple[ObjectiveName, ...]] = {
     COPIES: ("three_copies", "two_media", "one_off_site"),
 }
 _DESCRIPTIONS = {
-    RPO: "The newest complete set, and the newest off-site, are no older than the recovery point objective.",
-    COPIES: "Three copies of the data on two media, one of them off-site, all of them young enough to count.",
+    RPO: "The newest complete set, and the newest off-site, are no older than the recovery point objective. Measured "
+    "from the stores every six hours, whatever Dagster remembers.",
+    COPIES: "Three copies of the data on two media, one of them off-site, all of them young enough to count. Measured "
+    "from the stores every six hours.",
 }
+#: What their numbers are called where that is not the name with its unit.
+_FIGURES = {"three_copies": "copy_count", "two_media": "medium_count", "one_off_site": "off_site_count"}
 #: A run leaves 170 kB in Dagster's own database: every hour would be more than a gigabyte a year. What must be known
 #: sooner is told by alerts and freshness, which need no run.
 EVERY_6_HOURS = "20 3,9,15,21 * * *"
@@ -81,7 +86,9 @@ def _result(
 
 def _metadata(figures: DatabaseFigures, found: Sequence[Objective]) -> dict[str, dg.MetadataValue]:
     """Return numbers, which the UI plots, and every objective as a table."""
-    numbers = {f"{one.name}_{one.unit}": one.measured for one in found if one.measured is not None}
+    numbers = {
+        _FIGURES.get(one.name, f"{one.name}_{one.unit}"): one.measured for one in found if one.measured is not None
+    }
     numbers |= {"missed_slot_count": float(len(figures.missed_slots))}
     rows = ["| objective | state | measured | wanted | unit | |", "|---|---|---:|---:|---|---|"]
     rows += [
@@ -99,6 +106,7 @@ def build_watch_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
         database.name,
         f"{database.name}_watch_job",
         selection=dg.AssetSelection.checks(*watch_check_keys(database)),
+        page="docs/watch.md",
         description=f"Measure whether the promises about `{database.database}` are kept, from the stores alone.",
     )
 
@@ -114,7 +122,8 @@ def build_watch_schedule(
         cron_schedule=EVERY_6_HOURS,
         execution_timezone=slots.cron_timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description="Every six hours, into the slot that is current then.",
+        owners=OWNERS,
+        description=f"Launches {job.name} every six hours, into the slot that is current then.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         # A job of checks alone has no partitions for Dagster, and refuses a partition key: the tag does the same.

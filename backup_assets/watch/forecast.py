@@ -31,8 +31,8 @@ def newest_drill(known: Known) -> DrillRecord | None:
 def restore_forecast(known: Known) -> Forecast | None:
     """Return the time that restoring the newest set would take, or None when nothing was ever restored.
 
-    The newest drill that got to its end counts, because it is the whole way back; else the newest restore of all, else the
-    newest trial restore, which fetches nothing. Scaled by what is brought back, and never below what was measured.
+    The newest drill that got to its end counts, because it is the whole way back; else the newest restore of all, else
+    the newest trial restore, which fetches nothing. Scaled by what is brought back, and never below what was measured.
     """
     newest = known.newest_anywhere
     if newest is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import dagster as dg
@@ -17,6 +18,11 @@ COPY_MAY_TAKE = 2 * HOUR
 _OF_CAPTURE = {"db_dump", "globals", "pdf_archive", "secrets", "metadata"}
 _WEEK = timedelta(days=7)
 Asset = TypeVar("Asset", dg.AssetsDefinition, dg.AssetSpec)
+
+
+@lru_cache(maxsize=64)
+def _policy(window: timedelta) -> dg.FreshnessPolicy:
+    return dg.FreshnessPolicy.time_window(fail_window=window)
 
 
 def with_freshness(
@@ -35,6 +41,6 @@ def with_freshness(
             return spec
         captured = spec.key.path[-1] in _OF_CAPTURE or spec.key.path[-1] == "important_tables"
         window = promised + (CAPTURE_MAY_TAKE if captured else COPY_MAY_TAKE)
-        return dg.apply_freshness_policy(spec, dg.FreshnessPolicy.time_window(fail_window=window))
+        return dg.apply_freshness_policy(spec, _policy(window))
 
     return cast("list[dg.AssetsDefinition | dg.AssetSpec]", list(dg.map_asset_specs(policy_of, list(assets))))

@@ -10,6 +10,7 @@ import dagster as dg
 
 from backup_assets.named_stores import LOCAL
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS
 from backup_assets.slots import Slots
 from backup_assets.watch.measuring import measure
 
@@ -44,6 +45,7 @@ def build_missed_sensor(
         name=f"{database.name}_missed_slots_sensor",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        owners=OWNERS,
         description="Records a slot that is over and has no complete set in any store, once, with what became of it.",
     )
     def missed_slots(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.database_jobs import define_database_job
 from backup_assets.faults import as_failure
 from backup_assets.restore.drill_assets import KEY_FORMAT, months_of
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 from backup_assets.watch.report_verdict import size_line
 from backup_assets.watch.report_words import Words
@@ -50,6 +50,7 @@ def build_monthly_report(database: DatabaseSettings, settings: Settings, slots: 
         group_name=database.name,
         kinds={"html"},
         owners=OWNERS,
+        metadata=reading("docs/report.md"),
         partitions_def=months_of(slots, database),
         description="A page for people: which backups of the month are there and proven, what was promised and kept, "
         "rehearsals, copies, growth, and what to do next. It lies below `reports` of the local store.",
@@ -69,6 +70,7 @@ def build_report_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition
         database.name,
         f"{database.name}_report_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
+        page="docs/report.md",
         description=f"Make the monthly report on the backups of `{database.database}`.",
     )
 
@@ -85,7 +87,8 @@ def build_report_schedule(
         cron_schedule=CRON,
         execution_timezone=zone,
         default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description=f"For the month that is over at `{CRON}` ({zone}).",
+        owners=OWNERS,
+        description=f"Launches {job.name} for the month before, after the drill of the first day ({zone}).",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         today = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).date()

@@ -13,6 +13,7 @@ from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
 from backup_assets.errors import EnvironmentFault
+from backup_assets.queueing import NO_OUTCOME
 from backup_assets.watch.checks import CHECKS
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.troubles import CheckSeen, FinishedRun
@@ -85,6 +86,8 @@ def _read(
         run = record.dagster_run
         # A tag that is added to an old run changes it; it was read when it ended.
         if run.run_id in seen or ended_at < after - OVERLAP:
+            continue
+        if NO_OUTCOME in run.tags and run.status == DagsterRunStatus.SUCCESS:
             continue
         seen.add(run.run_id)
         if database in databases_of(run, databases):

@@ -8,6 +8,7 @@ import dagster as dg
 
 from backup_assets.errors import BackupError, Refused
 from backup_assets.settings import Settings
+from backup_assets.shown import OWNERS
 from backup_assets.watch.conditions import Condition
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.rounds import RunsReader, make_round
@@ -37,6 +38,7 @@ def build_watch_sensor(settings: Settings, *, running: bool) -> dg.SensorDefinit
         name=NAME,
         minimum_interval_seconds=max(1, round(settings.watch.interval_minutes * 60)),
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        owners=OWNERS,
         description="Measures every database, reads the runs and checks since the last look, and tells the channels "
         "what is wrong, once, and when it is over (docs/alerts.md).",
     )

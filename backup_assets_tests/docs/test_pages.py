@@ -21,6 +21,7 @@ from backup_assets.capture.assets import QUICK_CHECKS, CaptureConfig, capture_sp
 from backup_assets.cli.arguments import parser
 from backup_assets.offsite.assets import ASSETS, CHECK, CROSS_COPY
 from backup_assets.offsite.encrypted_assets import CHECK as ENCRYPTED_CHECK
+from backup_assets.restore.automation import RestoreConfig
 from backup_assets.restore.drill_assets import ASSET as DRILL
 from backup_assets.restore.rotation_assets import IN_TIME as ROTATION_IN_TIME
 from backup_assets.retention.assets import CHECK as RETENTION_CHECK
@@ -39,8 +40,9 @@ COMMAND = ".venv/bin/backup-assets"
 #: Variables that are no settings: a confirmation, libpq's, and names of an example.
 OTHER_VARIABLES = {
     "AWS_SESSION_TOKEN", "BACKUP_DOCKER_NETWORK", "BACKUP_DOCKER_VOLUMES_FROM", "BACKUP_DRILL_ATTACHMENTS",
-    "BACKUP_ECS_RUN_TASK", "BACKUP_IMAGE", "BACKUP_INSTANCE", "DAGSTER_HOME", "DAGSTER_LOGS_BUCKET", "DAGSTER_PG_URL",
-    "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID", "GPG_TTY", "RESTORE_CONFIRM",
+    "BACKUP_ECS_RUN_TASK", "BACKUP_IMAGE", "BACKUP_INSTANCE", "BACKUP_PG_MAJORS", "DAGSTER_HOME",
+    "DAGSTER_LOGS_BUCKET", "DAGSTER_PG_URL", "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID", "GPG_TTY", "PG_MAJORS",
+    "RESTORE_CONFIRM",
 }  # fmt: skip
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
@@ -51,8 +53,8 @@ STOCK_OPTIONS = {
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
-    "authorized_keys", "backup_assets", "content_sha256", "end_offset", "erp4_backup", "erp4_old", "full_set",
-    "hashtextextended",
+    "authorized_keys", "backup_assets", "content_sha256", "db_password", "end_offset", "erp4_backup", "erp4_backup_job",
+    "erp4_copy", "erp4_old", "erp4_release_backup_job", "erp4_restore_job", "full_set", "hashtextextended",
     "in_process", "max_concurrent_runs", "run_launcher", "store_tokyo",
     "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "pg_upgrade", "restores_within_rto",
     "transaction_timeout", "upload_file",
@@ -210,7 +212,7 @@ def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
         infrastructure.RETENTION,
     }
     known |= {f"{infrastructure.ASSET}_{ASSETS['s3']}", aws_events.ASSET, *CATEGORIES, aws_events.MESSAGES_READ}
-    known |= {RETENTION_CHECK, ROTATION_IN_TIME, *CaptureConfig.model_fields}
+    known |= {RETENTION_CHECK, ROTATION_IN_TIME, *CaptureConfig.model_fields, *RestoreConfig.model_fields}
     for page in pages():
         if page.name != "settings.md":
             words = set(re.findall(r"(?<![\w./<{*-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w./>*])", quoted_in(page)))

@@ -12,14 +12,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as TooLate
 
 REPOSITORY = Path(__file__).parents[2]
 READY_SECONDS = 150.0
@@ -29,6 +30,7 @@ _LOCATIONS = """{workspaceOrError{... on Workspace{locationEntries{loadStatus lo
 _LAUNCH = """mutation($p:ExecutionParams!){launchRun(executionParams:$p){__typename
   ... on LaunchRunSuccess{run{runId}} ... on PythonError{message} ... on InvalidSubsetError{message}
   ... on RunConfigValidationInvalid{errors{message}}}}"""
+LOCATION = {"repositoryLocationName": "backup_assets", "repositoryName": "__repository__"}
 _RUN = "query($i:ID!){runOrError(runId:$i){... on Run{status}}}"
 Value = TypeVar("Value")
 
@@ -67,11 +69,25 @@ class DagsterUi:
         more: Mapping[str, str] | None = None,
     ) -> str:
         """Launch a job, if need be for one slot and with ``more`` tags, as the launchpad does; return the run's id."""
+        return self._launch({**LOCATION, "pipelineName": job}, partition, config, more)
+
+    def materialize(self, partition: str, *assets: str, checks: Sequence[tuple[str, str]] = ()) -> str:
+        """Launch assets (``erp4/db_dump``) and ``checks`` (asset and name) for a slot, as their pages do."""
         selector = {
-            "repositoryLocationName": "backup_assets",
-            "repositoryName": "__repository__",
-            "pipelineName": job,
+            **LOCATION,
+            "pipelineName": "__ASSET_JOB",
+            "assetSelection": [{"path": asset.split("/")} for asset in assets],
+            "assetCheckSelection": [{"assetKey": {"path": asset.split("/")}, "name": name} for asset, name in checks],
         }
+        return self._launch(selector, partition)
+
+    def _launch(
+        self,
+        selector: Mapping[str, object],
+        partition: str,
+        config: Mapping[str, object] | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> str:
         tags = [{"key": "dagster/partition", "value": partition}] if partition else []
         tags += [{"key": key, "value": value} for key, value in (more or {}).items()]
         parameters = {
@@ -106,9 +122,43 @@ class DagsterUi:
         daemons = data["instance"]["daemonHealth"]["allDaemonStatuses"]
         return True if all(one["healthy"] for one in daemons if one["required"]) else None
 
+    def launch_by_hand(self, page: Page, job: str, partition: str = "", config: str = "") -> str:
+        """Launch a job in its launchpad, ``config`` (YAML) in the place of what it shows; return the run's id."""
+        page.goto(f"{self.url}/locations/backup_assets/jobs/{job}/playground")
+        page.get_by_text("No errors").wait_for(timeout=60_000)
+        if partition:
+            wait_for(f"the slot {partition} in the launchpad", lambda: _chosen(page, partition), 60.0)
+        if config:
+            page.locator(".CodeMirror").first.click()
+            page.keyboard.press("Control+A")
+            page.keyboard.insert_text(config)
+            keep_picture(page, "ui-launchpad.png")
+        page.get_by_role("button", name="Launch Run").click()
+        page.wait_for_url("**/runs/*", timeout=60_000)
+        return page.url.rpartition("/")[2]
+
     def wait_until_ready(self) -> None:
         """Wait until the code location is loaded and all daemons are healthy."""
         wait_for("the Dagster UI", self._ready, READY_SECONDS)
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """Keep what is seen as a picture of the documentation; only `make picture` does, which sets PICTURES."""
+    directory = os.environ.get("PICTURES")
+    if directory:
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(directory) / name)
+
+
+def _chosen(page: Page, partition: str) -> bool | None:
+    # The page closes the list of slots when it has loaded more of itself: then it is opened again.
+    page.get_by_placeholder("Partition").fill("")
+    page.get_by_placeholder("Partition").fill(partition)
+    try:
+        page.get_by_text(partition, exact=True).click(timeout=3_000)
+    except TooLate:
+        return None
+    return True
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +17,23 @@ from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import Settings, load_settings
 from backup_assets.slots import Slots
-from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, running_browser, running_ui
+from backup_assets_tests.end_to_end.dagster_ui import LOCATION, DagsterUi, keep_picture, running_browser, running_ui
 
 pytestmark = pytest.mark.slow
 
 _CHECKS = """query($k:[AssetKeyInput!]){assetNodes(assetKeys:$k){assetChecksOrError{... on AssetChecks{checks{name
   executionForLatestMaterialization{status partition}}}}}}"""
+
+
+#: What the launchpad shows at first, and what a person makes of it.
+EMPTY = """ops:
+  erp4_capture:
+    config:
+      hold: ''
+      hold_until: ''
+      label: ''
+"""
+FILLED_IN = EMPTY.replace("hold: ''", "hold: release 4.2").replace("label: ''", "label: before release 4.2")
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,13 @@ def a_browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def a_backup(an_installation: Installation) -> str:
-    """A backup launched in the UI with a label and a hold; returns the id of its set."""
-    config = {"ops": {"erp4_capture": {"config": {"label": "before release 4.2", "hold": "release 4.2"}}}}
-    run = an_installation.ui.launch("erp4_backup_job", an_installation.slot, config)
+def a_backup(an_installation: Installation, a_browser: Browser) -> str:
+    """A backup launched in its launchpad with a label and a hold; returns the id of its set."""
+    page = a_browser.new_page(viewport={"width": 1280, "height": 800})
+    run = an_installation.ui.launch_by_hand(page, "erp4_backup_job", an_installation.slot, FILLED_IN)
     assert an_installation.ui.finished(run) == "SUCCESS"
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible(timeout=60_000)
+    page.close()
     return an_installation.catalog.resolve().id
 
 
@@ -78,6 +90,13 @@ def a_weekly_set(an_installation: Installation, a_backup: str) -> str:
     run = an_installation.ui.launch("erp4_important_tables_job", slot)
     assert an_installation.ui.finished(run) == "SUCCESS"
     return an_installation.catalog.resolve(kind="important_tables").id
+
+
+def test_the_launchpad_of_a_backup_shows_what_can_be_said_of_it(an_installation: Installation) -> None:
+    shown = """query($s:PipelineSelector!){runConfigSchemaOrError(selector:$s,mode:"default"){
+      ... on RunConfigSchema{rootDefaultYaml}}}"""
+    answer = an_installation.ui.ask(shown, s={**LOCATION, "pipelineName": "erp4_backup_job"})
+    assert answer["runConfigSchemaOrError"]["rootDefaultYaml"] == EMPTY
 
 
 def test_a_backup_launched_in_the_ui_leaves_a_proven_set_with_its_label_and_hold(
@@ -141,10 +160,7 @@ def test_the_lineage_view_shows_the_set_as_one_picture(
     # globals and the four copies; db_dump and pdf_archive; important_tables
     for checks, assets in ((1, 5), (2, 2), (3, 1)):
         expect(page.get_by_text(re.compile(f"{checks} / {checks} Passed"))).to_have_count(assets, timeout=60_000)
-    picture = os.environ.get("LINEAGE_PICTURE")  # `make picture` keeps what this test has seen
-    if picture:
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=picture)
+    keep_picture(page, "lineage.png")
     page.close()
 
 
@@ -160,19 +176,16 @@ def test_the_dump_s_page_explains_itself_and_plots_its_size(
     page.close()
 
 
-def test_the_restore_job_without_confirmation_fails_and_says_what_it_would_replace(
-    an_installation: Installation, a_backup: str
+def test_a_restore_launched_as_the_launchpad_shows_it_changes_nothing_and_its_page_says_what_it_would_replace(
+    an_installation: Installation, a_backup: str, a_browser: Browser
 ) -> None:
-    run = an_installation.ui.launch("erp4_restore_job")
-    events = """query($i:ID!){logsForRun(runId:$i,limit:1000){... on EventConnection{events{
-      __typename ... on ExecutionStepFailureEvent{errorSource failureMetadata{description}}}}}}"""
+    page = a_browser.new_page(viewport={"width": 1600, "height": 1200})
+    run = an_installation.ui.launch_by_hand(page, "erp4_restore_job")
 
     assert an_installation.ui.finished(run) == "FAILURE"
-    failures = [
-        event["failureMetadata"]["description"]
-        for event in an_installation.ui.ask(events, i=run)["logsForRun"]["events"]
-        if event["__typename"] == "ExecutionStepFailureEvent"
-    ]
-    assert len(failures) == 1
-    assert "RESTORE_CONFIRM=1" in failures[0]
-    assert "would replace: database erp4" in failures[0]
+    expect(page.get_by_text("nothing was changed: a restore needs restore_confirm: 1").first).to_be_visible(
+        timeout=60_000
+    )
+    expect(page.get_by_text("would replace: database erp4").first).to_be_visible()
+    expect(page.get_by_role("link", name="Open in Launchpad")).to_be_visible()
+    page.close()

@@ -43,7 +43,8 @@ def test_a_run_without_confirmation_fails_explains_and_changes_nothing(an_erp: E
     assert an_erp.state() == before
     assert "nothing was changed" in why_it_failed(result)
     assert f"would replace: database {an_erp.name}" in why_it_failed(result)
-    assert "RESTORE_CONFIRM=1" in why_it_failed(result)
+    assert "a restore needs restore_confirm: 1" in why_it_failed(result)
+    assert "Open in Launchpad" in why_it_failed(result)
 
 
 def test_a_confirmed_run_restores(an_erp: Erp):

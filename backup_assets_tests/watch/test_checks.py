@@ -38,7 +38,7 @@ def test_kept_promises_pass_and_are_stored_for_the_current_slot(tmp_path: Path):
     assert [[record.status.value for record in records] for records in stored] == [["SUCCEEDED"], ["SUCCEEDED"]]
     assert {one.partition for one in found.values()} == {f"{TODAY:%Y-%m-%d}"}
     assert 1 <= float(str(found["rpo_met"].metadata["rpo_hours"].value)) < 3  # TODAY is when the tests began
-    assert found["copies_3_2_1"].metadata["three_copies_copies"].value == 3.0
+    assert found["copies_3_2_1"].metadata["copy_count"].value == 3.0
 
 
 def test_a_broken_promise_fails_its_check_as_an_error_and_the_run_succeeds(tmp_path: Path):

@@ -8,6 +8,7 @@ import pytest
 
 from backup_assets.errors import EnvironmentFault
 from backup_assets.faults import as_failure
+from backup_assets.queueing import NO_OUTCOME
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.runs import FIRST_LOOK, RunsRead, databases_of, ended_runs
 from backup_assets_tests.watch.stores_at_work import NOW
@@ -53,6 +54,15 @@ def test_a_run_that_failed_brings_cause_and_remedy(an_instance: dg.DagsterInstan
     assert (found.run_id, found.subject, found.partition) == (run_id, "erp_backup_job", "2026-11-22")
     assert (found.succeeded, found.cause) == (False, "pg_dump failed: no route to host")
     assert found.remedy == "start the server"
+
+
+def test_a_run_that_ends_without_an_outcome_says_nothing_unless_it_fails(an_instance: dg.DagsterInstance) -> None:
+    run_id = run(a_job(), an_instance)
+    an_instance.add_run_tags(run_id, {NO_OUTCOME: "true"})
+    failed_id = run(a_job(fails="no route to host"), an_instance)
+    an_instance.add_run_tags(failed_id, {NO_OUTCOME: "true"})
+
+    assert [one.run_id for one in read(an_instance).runs] == [failed_id]
 
 
 def test_a_check_that_failed_in_a_green_run_is_read(an_instance: dg.DagsterInstance) -> None:
