@@ -14,6 +14,8 @@ from backup_assets.instance import VARIABLE, dagster_home, dagster_instance
 from backup_assets.settings import load_settings
 
 WORKSPACE = "workspace.yaml"
+#: `dg dev`, which Dagster recommends instead, takes no workspace file.
+_NOT_SAID = "ignore:Function `dev_command` is superseded"
 
 
 def dev_command(host: str, port: int) -> list[str]:
@@ -28,7 +30,8 @@ def dev(arguments: Namespace) -> int:
     load_settings()  # said here in three lines, and not in a traceback of Dagster's
     end_what_was_abandoned(dagster_home())
     argv = dev_command(arguments.host, arguments.port)
-    environment = {**os.environ, VARIABLE: str(dagster_home())}
+    unsaid = ",".join(one for one in (os.environ.get("PYTHONWARNINGS"), _NOT_SAID) if one)
+    environment = {**os.environ, VARIABLE: str(dagster_home()), "PYTHONWARNINGS": unsaid}
     try:
         os.execve(argv[0], argv, environment)  # noqa: S606 - an argument list, no shell
     except OSError as error:

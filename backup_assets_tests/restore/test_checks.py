@@ -104,7 +104,7 @@ def test_a_set_that_does_not_restore_makes_the_run_fail_with_the_evaluation_stor
     assert evaluation.severity == dg.AssetCheckSeverity.ERROR
     assert evaluation.description is not None
     assert "1 of 2 sets do not restore" in evaluation.description
-    assert f"{bad.id}: rows of accounting.entries: 101 expected, 100 found" in evaluation.description
+    assert f"\n\n{bad.id}: rows of accounting.entries: 101 expected, 100 found" in evaluation.description
     assert "rows of accounting.entries" in why_it_failed(result)
     assert {one.id for one in catalog_of(settings).sets() if one.verified} == {good.id}
 
