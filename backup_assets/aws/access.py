@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +21,9 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60
 #: botocore waits up to 20 s between attempts in this mode, and slows down by itself where AWS throttles.
 _ATTEMPTS = 5
+#: Seconds for a connection and for an answer, and attempts, of who has not even a minute.
+_BRIEFLY = (4, 8, 2)
+_brief: ContextVar[bool] = ContextVar("brief", default=False)
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,15 @@ class Access:
     endpoint_url: str | None = None
 
     def client(self, service: str) -> Any:
-        """Return a client of ``service`` (its name in boto3) that gives up after some minutes.
+        """Return a client of ``service`` (its name in boto3) that gives up after some minutes; see :func:`briefly`.
 
         Raises SettingsError for a profile that does not exist or a region or address that cannot be meant.
         """
+        connect, read, attempts = _BRIEFLY if _brief.get() else (CONNECT_SECONDS, READ_SECONDS, _ATTEMPTS)
         config = Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            connect_timeout=connect,
+            read_timeout=read,
+            retries={"mode": "standard", "total_max_attempts": attempts},
         )
         try:
             session = get_session()
@@ -61,6 +68,19 @@ class Access:
     def within(self, region: str) -> Access:
         """Return the same in another region."""
         return replace(self, region=region)
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Let clients that are made in the block give up within half a minute: Dagster ends the look of a sensor after one.
+
+    A look that is ended tells nothing, and so not that AWS does not answer.
+    """
+    token = _brief.set(True)
+    try:
+        yield
+    finally:
+        _brief.reset(token)
 
 
 @lru_cache(maxsize=1)

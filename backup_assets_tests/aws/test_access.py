@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import socket
+import time
 
-from backup_assets.aws.access import Access, access_of
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from backup_assets.aws.access import Access, access_of, briefly
 from backup_assets.errors import SettingsError
 from backup_assets.settings_aws import AwsSettings
 from backup_assets_tests.aws.conftest import OSAKA, TOKYO, PretendedAws
@@ -20,6 +24,20 @@ def test_a_client_speaks_to_its_region(aws: PretendedAws):
 
     assert aws.access(TOKYO).client("rds").describe_db_instances()["DBInstances"]
     assert not aws.access(OSAKA).client("rds").describe_db_instances()["DBInstances"]
+
+
+def test_who_has_not_even_a_minute_hears_within_half_of_one_that_nobody_answers(aws: PretendedAws):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with briefly():
+            client = Access(TOKYO, None, f"http://127.0.0.1:{silent.getsockname()[1]}").client("rds")
+        begun = time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            client.describe_db_instances()
+    assert time.monotonic() - begun < 30
+    patient = aws.access().client("rds").meta.config
+    assert (patient.read_timeout, patient.retries["total_max_attempts"]) == (60, 5)
 
 
 def test_a_profile_that_does_not_exist_is_named(aws: PretendedAws):

@@ -27,13 +27,15 @@ from backup_assets.settings import Settings, load_settings
 from backup_assets_tests.end_to_end.moved_clock import MovedClock
 
 STARTED_WITHIN = 60.0
+#: What programs import first, so that they wait for seconds where they would for minutes.
+HURRIED = "backup_assets_tests.end_to_end.hurried"
 DAEMON = """
-import backup_assets_tests.end_to_end.hurried
+import {hurried}
 from dagster._daemon.cli import main
 main()
 """
 CODE_SERVER = """
-from backup_assets_tests.end_to_end.hurried import fork_runs
+from {hurried} import fork_runs
 from dagster._cli import main
 fork_runs()
 main()
@@ -58,6 +60,7 @@ class Machine:
     environment: dict[str, str]
     settings: Settings
     instance: dg.DagsterInstance
+    hurried: str = HURRIED
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -170,7 +173,7 @@ class Machine:
     def _program(self, name: str, code: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", code, *arguments],
+                [sys.executable, "-c", code.format(hurried=self.hurried), *arguments],
                 cwd=self.directory,
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY), **self.environment, **self.clock.environment},
                 stdout=log,
@@ -188,6 +191,8 @@ def a_machine(
     cluster: Cluster,
     tree: Mapping[str, Any],
     environment: Mapping[str, str],
+    *,
+    hurried: str = HURRIED,
 ) -> Iterator[Machine]:
     """Yield a machine with the settings ``tree``, not started."""
     home = directory / "home"
@@ -204,7 +209,7 @@ def a_machine(
     own = {"DAGSTER_HOME": str(home), **environment}
     settings = load_settings(own, directory)
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        machine = Machine(directory, clock, cluster, own, settings, instance)
+        machine = Machine(directory, clock, cluster, own, settings, instance, hurried)
         try:
             yield machine
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections import Counter, defaultdict
@@ -29,6 +28,7 @@ from backup_assets.sets.retention_policy import is_verified, known_elsewhere
 from backup_assets_tests.end_to_end.dagster_ui import DagsterUi
 from backup_assets_tests.end_to_end.machine import Machine, a_machine
 from backup_assets_tests.end_to_end.moved_clock import a_moved_clock
+from backup_assets_tests.end_to_end.telling import Told, episodes, told_by
 from backup_assets_tests.sources import make_database
 from backup_assets_tests.watch.listening import Webhook, a_webhook
 
@@ -108,16 +108,6 @@ MAYBE: set[tuple[str, int, int | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class Told:
-    """One alert: on which day it arrived, what it is (`new`, `now worse`, `still`, `over`), and of what."""
-
-    day: int
-    at: datetime
-    what: str
-    title: str
-
-
 @dataclass
 class Held:
     """What the stores that answer hold at a moment of the month: the ids, and those that are proven, newest last."""
@@ -162,15 +152,7 @@ class Month:
         machine.wait("a look of the watch", lambda: machine.looked("watch_sensor", now), SECONDS)
         for message in self.hook.posted[self.messages :]:
             self.messages += 1
-            self.told += [told for line in message["message"].splitlines() if (told := self._line(line, now))]
-
-    def _line(self, line: str, now: datetime) -> Told | None:
-        """Return what the first line of an alert says; of more than ten there is one line each, with a dash."""
-        found = re.fullmatch(r"(PROBLEM: |WARNING: |OVER: |- )(?:(still|now worse|over): )?(.*)", line)
-        if found is None:
-            return None
-        what = "over" if found[1] == "OVER: " else found[2] or "new"
-        return Told(self.today, now, what, TITLES_OF_WARNINGS.get(found[3], found[3]))
+            self.told += told_by(message["message"], self.today, now, TITLES_OF_WARNINGS)
 
     def look(self) -> Held:
         """Return what the stores that answer hold."""
@@ -305,32 +287,6 @@ def month(tmp_path_factory: pytest.TempPathFactory, a_small_disk: Path) -> Itera
         month = Month(machine, hook, directory, a_small_disk, scratch)
         month.go_on()
         yield month
-
-
-@dataclass(frozen=True)
-class Episode:
-    """A condition that was told: when for the first time, how often again, and when it was over."""
-
-    title: str
-    begun: datetime
-    again: tuple[datetime, ...]
-    over: datetime | None
-
-
-def episodes(told: list[Told]) -> Iterator[Episode]:
-    """Yield the conditions in the order in which they were told first."""
-    by_title: dict[str, list[list[Told]]] = defaultdict(list)
-    for one in told:
-        if one.what == "new" or not by_title[one.title]:
-            by_title[one.title].append([])
-        by_title[one.title][-1].append(one)
-    for title, all_of_it in by_title.items():
-        for lines in all_of_it:
-            ends = [line.at for line in lines if line.what == "over"]
-            again = tuple(line.at for line in lines if line.what in ("still", "now worse"))
-            assert [line.what for line in lines].count("new") == 1, lines
-            assert len(ends) <= 1, lines
-            yield Episode(title, lines[0].at, again, ends[0] if ends else None)
 
 
 def slots_filled(month: Month) -> Counter[str]:

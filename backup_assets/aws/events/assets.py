@@ -10,9 +10,9 @@ import dagster as dg
 from pydantic import Field
 
 from backup_assets.aws.events.event import CATEGORIES, Category, Event, Outcome, last_of_each
-from backup_assets.capture.assets import OWNERS
 from backup_assets.faults import as_failure
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS, reading
 
 ASSET = "aws_events"
 #: AWS, or the queue, can be asked.
@@ -80,6 +80,7 @@ def build_aws_events(database: DatabaseSettings, settings: Settings) -> dg.Asset
         group_name=database.name,
         kinds={"aws"},
         owners=OWNERS,
+        metadata=reading("docs/aws.md#events"),
         description="Ends of snapshots, copies and jobs as RDS and AWS Backup tell them. AWS promises no event: "
         "whether there is a young snapshot or copy is checked apart from these.",
     )

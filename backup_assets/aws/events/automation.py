@@ -16,6 +16,7 @@ from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError
 from backup_assets.queueing import scheduled_tags
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.shown import OWNERS
 
 if TYPE_CHECKING:
     from backup_assets.aws.events.queue import Message
@@ -41,6 +42,7 @@ def event_definitions(settings: Settings, *, running: bool, clock: Clock = lambd
             database.name,
             _job_name(database),
             selection=dg.AssetSelection.assets([database.name, ASSET]),
+            page="docs/aws.md#events",
             description="Tell what RDS and AWS Backup told. The sensor launches it, with the events.",
         )
         for database in databases
@@ -51,13 +53,17 @@ def event_definitions(settings: Settings, *, running: bool, clock: Clock = lambd
         jobs=jobs,
         minimum_interval_seconds=QUEUE_SECONDS if settings.aws.events.queue_url else POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        owners=OWNERS,
         description="Asks RDS and AWS Backup, or the queue that EventBridge fills, for ends of snapshots, copies and "
         "jobs, and launches a run for each database that something was told of.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        from backup_assets.aws.access import briefly
+
         heard, now = _heard(context.cursor), clock()
         try:
-            requests, after = _look(settings, heard, now)
+            with briefly():
+                requests, after = _look(settings, heard, now)
         except BackupError as error:
             context.log.warning(str(error))
             requests, after = _silence(databases, heard, error, now)

@@ -10,7 +10,7 @@ import dagster as dg
 
 from backup_assets.aws.infrastructure.diff import markdown
 from backup_assets.aws.infrastructure.place import infrastructure_place
-from backup_assets.capture.assets import OWNERS, RETRIES
+from backup_assets.capture.assets import RETRIES
 from backup_assets.errors import BackupError
 from backup_assets.faults import as_failure, failure_of, failure_or_retry
 from backup_assets.local import place_of
@@ -19,6 +19,7 @@ from backup_assets.retention.assets import error_of, figures_of
 from backup_assets.retention.pruning import prune_all
 from backup_assets.settings import Settings
 from backup_assets.settings_aws import InfrastructureSettings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def build_infrastructure(
         group_name=database.name,
         kinds={"aws", "json"},
         owners=OWNERS,
+        metadata=reading("docs/aws.md#the-infrastructure-written-down"),
         description="The settings of RDS, security groups, Lambda functions, AWS Backup and buckets, as JSON, and what "
         f"changed since the day before. {values}",
     )
@@ -111,6 +113,7 @@ def build_infrastructure_retention(settings: Settings, wanted: InfrastructureSet
         group_name=database.name,
         kinds={"file"},
         owners=OWNERS,
+        metadata=reading("docs/retention.md"),
         description="Which documents of the infrastructure stay in every store and which may go, by the retention of "
         f"`{database.name}`. " + ("What may go is deleted." if apply else "Nothing is deleted."),
     )
@@ -167,5 +170,6 @@ def _figures(done: "CapturedInfrastructure", where: str) -> dict[str, Any]:
         "compared_with": done.comparison.previous or "nothing before",
         "set_id": done.manifest.id,
         "sha256": done.manifest.artifacts[0].sha256,
+        "path": dg.MetadataValue.path(where),
         "dagster/uri": where,
     }

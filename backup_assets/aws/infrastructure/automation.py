@@ -35,6 +35,7 @@ def infrastructure_definitions(
         database.name,
         f"{database.name}_infrastructure_job",
         selection=dg.AssetSelection.assets([database.name, ASSET], *copies),
+        page="docs/aws.md#the-infrastructure-written-down",
         tags=job_tags("backup", database),
         description="Write the settings in AWS down"
         + (" and copy the document to every further store." if copies else "."),
@@ -43,6 +44,7 @@ def infrastructure_definitions(
         database.name,
         f"{database.name}_infrastructure_retention_job",
         selection=dg.AssetSelection.assets([database.name, RETENTION]),
+        page="docs/aws.md#the-infrastructure-written-down",
         tags=job_tags("retention", database),
         description="Delete the documents of the infrastructure that may go."
         if database.retention.apply

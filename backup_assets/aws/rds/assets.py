@@ -8,15 +8,15 @@ from typing import Any
 
 import dagster as dg
 
-from backup_assets.capture.assets import OWNERS
 from backup_assets.errors import BackupError
 from backup_assets.faults import as_failure, failure_or_retry
 from backup_assets.offsite.assets import CROSS_COPY_RETRIES
 from backup_assets.progress import human_bytes
-from backup_assets.queueing import UPKEEP_POOL
+from backup_assets.queueing import NO_OUTCOME, UPKEEP_POOL
 from backup_assets.retention.assets import CHECK, outcome_of
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import RdsCopySettings, RdsSettings
+from backup_assets.shown import OWNERS, rds_console, reading
 from backup_assets.slots import Slots
 
 AUTOMATED_BACKUPS = "rds_automated_backups"
@@ -25,6 +25,7 @@ SNAPSHOT_COPY = "rds_snapshot_copy"
 RETENTION = "rds_retention"
 _KINDS = {"aws", "postgres"}
 _DAY_HOURS = 24.0
+_PAGE = "docs/aws.md#what-each-asset-shows"
 _GIB = 1 << 30
 Clock = Callable[[], datetime]
 
@@ -37,6 +38,17 @@ def utc_now() -> datetime:
 def rds_pool(database: DatabaseSettings) -> str:
     """Return the pool in which the steps on the snapshots of a database wait for each other."""
     return f"rds_{database.name}"
+
+
+def snapshot_job_name(database: DatabaseSettings) -> str:
+    """Return the name of the job that takes the snapshot of a slot and begins its copies."""
+    return f"{database.name}_rds_snapshot_job"
+
+
+def has_no_outcome(context: dg.AssetExecutionContext, why: str) -> None:
+    """Note that a run ends without an outcome: its success must not be taken for the end of an earlier failure."""
+    context.log.info(why)
+    context.instance.add_run_tags(context.run.run_id, {NO_OUTCOME: "true"})
 
 
 def _since(hours: float, *, promised: bool) -> dg.FreshnessPolicy | None:
@@ -55,8 +67,10 @@ def build_automated_backups(
         group_name=database.name,
         kinds=_KINDS,
         owners=OWNERS,
+        metadata={**reading(_PAGE), **rds_console(rds, settings.aws)},
         description=f"The automated backups of `{rds.identifier}`, which RDS takes by itself: between which moments "
-        "each one can be restored, and how much would be lost now. Looked at every 20 minutes.",
+        "each one can be restored, and how much would be lost now. Looked at every 20 minutes; what is as it was is "
+        "shown again every six hours.",
     )
 
     @dg.multi_asset(name=f"{database.name}_{AUTOMATED_BACKUPS}", specs=[spec])
@@ -76,6 +90,7 @@ def build_automated_backups(
             "encrypted": source.encrypted,
             "multi_az": source.multi_az,
             "engine_version": source.engine_version,
+            "arn": source.arn,
             "dagster/uri": source.arn,
         }
         now = clock()
@@ -111,6 +126,7 @@ def build_snapshot(
         group_name=database.name,
         kinds=_KINDS,
         owners=OWNERS,
+        metadata={**reading(_PAGE), **rds_console(rds, settings.aws)},
         freshness_policy=_since(rds.snapshot_timeout_hours, promised=promised),
         description=f"A snapshot of `{rds.identifier}` for each day, whole. A slot keeps the one that it has; a past "
         "slot without any stays so. One that failed is told, and the next run of the slot takes another.",
@@ -130,7 +146,7 @@ def build_snapshot(
             api = api_of(access_of(settings.aws), rds)
             done = take_snapshot(api, database, rds, settings.env, slots, slot, now, context.log.info)
             if not isinstance(done, Whole):
-                context.log.info(f"not yet: {done}")
+                has_no_outcome(context, f"not yet: {done}")
                 return
             yield dg.MaterializeResult(asset_key=key, metadata=_figures(done))
             # After the event: until then the sensor would ask again.
@@ -161,6 +177,7 @@ def build_snapshot_copy(
         group_name=database.name,
         kinds=_KINDS,
         owners=OWNERS,
+        metadata=reading(_PAGE),
         freshness_policy=_since(2 * rds.snapshot_timeout_hours, promised=promised),
         description=f"The snapshot of the slot in {where}, whole and, where the snapshot is, encrypted with the key "
         "there. Old slots can be backfilled as long as they have their snapshot.",
@@ -180,7 +197,11 @@ def build_snapshot_copy(
             api = api_of(access_of(settings.aws), rds)
             done = copy_snapshot(api, database, rds, copies, settings.env, slot, now, context.log.info)
             if not isinstance(done, Copied):
-                context.log.info(f"not yet: {done}")
+                if context.run.job_name == snapshot_job_name(database):
+                    # Its outcome is the snapshot; that of a copy which was begun is told by the copy's own job.
+                    context.log.info(f"not yet: {done}")
+                else:
+                    has_no_outcome(context, f"not yet: {done}")
                 return
             figures = _figures(done.copy)
             if done.in_account is not None:
@@ -210,6 +231,7 @@ def build_rds_retention(
         group_name=database.name,
         kinds=_KINDS,
         owners=OWNERS,
+        metadata=reading("docs/retention.md#snapshots-of-rds"),
         description="Which of our snapshots and copies stay and which may go, each with its reasons; those that others "
         "made are left alone. " + ("What may go is deleted." if apply else "Nothing is deleted (`retention.apply`)."),
     )
@@ -235,6 +257,7 @@ def _figures(done: Any) -> dict[str, Any]:
     """Return the metadata of a snapshot or copy (`settling.Whole`, which is not imported where nothing runs)."""
     one = done.snapshot
     figures: dict[str, Any] = {
+        "arn": one.arn,
         "dagster/uri": one.arn,
         "region": done.region,
         "encrypted": one.encrypted,

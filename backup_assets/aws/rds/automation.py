@@ -4,7 +4,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -19,15 +20,17 @@ from backup_assets.aws.rds.assets import (
     build_rds_retention,
     build_snapshot,
     build_snapshot_copy,
+    snapshot_job_name,
     utc_now,
 )
-from backup_assets.aws.rds.checks import build_protection_checks, protection_check_keys
+from backup_assets.aws.rds.checks import FINDINGS, build_protection_checks, protection_check_keys
 from backup_assets.aws.rds.drill.assets import (
     Months,
     build_rds_drill,
     build_rds_drill_job,
     build_rds_drill_schedule,
     look_at_drills,
+    sweep_of_drills,
 )
 from backup_assets.aws.rds.work import Pending
 from backup_assets.capture.automation import build_daily_schedule, build_schedule, slots_of
@@ -38,19 +41,24 @@ from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.restore.drill_assets import months_of
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
 from backup_assets.settings_aws import RdsSettings
+from backup_assets.shown import OWNERS
 from backup_assets.slots import Slots
 
 POLL_SECONDS = 60
+_PAGE = "docs/aws.md#what-each-asset-shows"
 #: A problem is to be noticed within 30 minutes: that leaves some for a queue.
-_EVERY_20_MINUTES = "*/20 * * * *"
+WATCH_SECONDS = 1200
+#: What is as it was is told again after so long, for the figures.
+SEEN_AGAIN_AFTER = timedelta(hours=6)
+#: Dagster ends a look after 60 s. Once so many are over, nothing more is begun.
+_LOOK_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Polled:
     """Work that AWS takes long over: ``look`` asks AWS which slots have something to be told, and ``job`` tells it.
 
-    ``look`` may also put things right that no run is needed for. It raises a BackupError when AWS cannot be asked;
-    then whatever else is polled is asked all the same.
+    ``look`` raises a BackupError when AWS cannot be asked; then whatever else is polled is asked all the same.
     """
 
     job: UnresolvedAssetJobDefinition
@@ -88,6 +96,8 @@ def rds_definitions(
         jobs.append(copy_job)
         assets.append(build_snapshot_copy(database, settings, rds, rds.copies, slots, promised=running, clock=clock))
         polled.append(Polled(copy_job, _look_at_copies(database, settings, rds), slots))
+        # By the job that should have copied it: what it failed by is then told once, and over once it succeeds.
+        polled.append(Polled(snapshot_job, _look_for_uncopied(database, settings, rds), slots))
     schedules: list[dg.ScheduleDefinition] = []
     if rds.drill is not None:
         drill_job = build_rds_drill_job(database)
@@ -110,7 +120,6 @@ def rds_definitions(
                 tags=scheduled_tags("backup", database),
                 clock=clock,
             ),
-            build_watch_schedule(database, watch_job, running=running),
             build_daily_schedule(
                 database,
                 retention_job,
@@ -120,7 +129,10 @@ def rds_definitions(
                 name=f"{database.name}_rds_retention_schedule",
             ),
         ],
-        sensors=[build_polling_sensor(database, polled, running=running, clock=clock)],
+        sensors=[
+            build_polling_sensor(database, polled, [sweep_of_drills(database, settings)], running=running, clock=clock),
+            build_watch_sensor(database, settings, watch_job, running=running, clock=clock),
+        ],
     )
 
 
@@ -129,8 +141,9 @@ def build_snapshot_job(database: DatabaseSettings, rds: RdsSettings) -> Unresolv
     keys = [[database.name, SNAPSHOT], *([[database.name, SNAPSHOT_COPY]] if rds.copies is not None else [])]
     return define_database_job(
         database.name,
-        f"{database.name}_rds_snapshot_job",
+        snapshot_job_name(database),
         selection=dg.AssetSelection.assets(*keys).without_checks(),
+        page=_PAGE,
         tags=job_tags("backup", database),
         description=f"Take the RDS snapshot of a slot of `{rds.identifier}`"
         + (", and copy it" if rds.copies is not None else "")
@@ -144,6 +157,7 @@ def build_copy_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinition:
         database.name,
         f"{database.name}_rds_copy_job",
         selection=dg.AssetSelection.assets([database.name, SNAPSHOT_COPY]).without_checks(),
+        page=_PAGE,
         tags=job_tags("backup", database),
         description="Copy the RDS snapshot of a slot to the other region. While AWS is at work the run ends, and the "
         "sensor launches it again.",
@@ -156,6 +170,7 @@ def build_retention_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinit
         database.name,
         f"{database.name}_rds_retention_job",
         selection=dg.AssetSelection.assets([database.name, RETENTION]),
+        page="docs/retention.md#snapshots-of-rds",
         tags=job_tags("retention", database),
         description="Decide about every snapshot and copy of ours"
         + (", and delete what may go." if database.retention.apply else "; nothing is deleted."),
@@ -167,32 +182,69 @@ def build_watch_job(database: DatabaseSettings, settings: Settings) -> Unresolve
     return define_database_job(
         database.name,
         f"{database.name}_rds_watch_job",
+        page=_PAGE,
         selection=dg.AssetSelection.assets([database.name, AUTOMATED_BACKUPS])
         | dg.AssetSelection.checks(*protection_check_keys(database, settings)),
         description="Look at what RDS backs up by itself, and check whether it is protected as it should be.",
     )
 
 
-def build_watch_schedule(
-    database: DatabaseSettings, job: UnresolvedAssetJobDefinition, *, running: bool
-) -> dg.ScheduleDefinition:
-    """Return the schedule of that job."""
-    return dg.ScheduleDefinition(
-        name=f"{database.name}_rds_watch_schedule",
+def build_watch_sensor(
+    database: DatabaseSettings,
+    settings: Settings,
+    job: UnresolvedAssetJobDefinition,
+    *,
+    running: bool,
+    clock: Clock = utc_now,
+) -> dg.SensorDefinition:
+    """Return the sensor that examines the protection, and launches that job when something else is found than before.
+
+    What was found before is a tag of the job's last run. Without one, as in a new Dagster, there is one run more.
+    """
+
+    @dg.sensor(
+        name=f"{database.name}_rds_watch_sensor",
         job=job,
-        cron_schedule=_EVERY_20_MINUTES,
-        execution_timezone=database.schedule.timezone,
-        default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description="Every 20 minutes.",
+        minimum_interval_seconds=WATCH_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        owners=OWNERS,
+        description="Examines the protection every 20 minutes, and launches the run that tells it when something else "
+        "is found than by the last one, or that is six hours ago.",
     )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        from backup_assets.aws.access import briefly
+        from backup_assets.aws.rds.examining import examine_protection, signature_of
+
+        last = next(iter(context.instance.get_run_records(dg.RunsFilter(job_name=job.name), limit=1)), None)
+        if last is not None and not last.dagster_run.is_finished:
+            return dg.SkipReason("a run that tells it is under way")
+        now = clock()
+        with briefly():
+            found = signature_of(examine_protection(database, settings, now), seconds=_LOOK_SECONDS)
+        if last is None or last.dagster_run.tags.get(FINDINGS) != found:
+            why = "something else is found than before"
+        elif now - _utc(last.create_timestamp) >= SEEN_AGAIN_AFTER:
+            why = "the last run is six hours ago"
+        else:
+            return dg.SkipReason("all is as it was")
+        context.log.info(why)
+        return dg.RunRequest(tags={FINDINGS: found})
+
+    return sensor
 
 
 def build_polling_sensor(
-    database: DatabaseSettings, polled: Sequence[Polled], *, running: bool, clock: Clock = utc_now
+    database: DatabaseSettings,
+    polled: Sequence[Polled],
+    upkeep: Sequence[Callable[[datetime], object]] = (),
+    *,
+    running: bool,
+    clock: Clock = utc_now,
 ) -> dg.SensorDefinition:
     """Return the sensor that asks AWS what is over, and launches the job of that slot again, once for each event.
 
-    What it finds is in AWS alone: a sensor that was off for a day, or a new Dagster, goes on where AWS is.
+    What it finds is in AWS alone: a sensor that was off for a day, or a new Dagster, goes on where AWS is. ``upkeep``
+    puts things right that no run is needed for; what it cannot do, the next look tries again.
     """
 
     @dg.sensor(
@@ -200,16 +252,25 @@ def build_polling_sensor(
         jobs=[one.job for one in polled],
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        owners=OWNERS,
         description="Asks AWS every minute which snapshots, copies and drills are over, failed or overdue, and "
         "launches the run that tells it.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        now = clock()
+        from backup_assets.aws.access import briefly
+
+        now, begun = clock(), monotonic()
         requests: list[dg.RunRequest] = []
         errors: list[BackupError] = []
-        for one in polled:
+        for one in (*polled, *upkeep):
+            if errors and monotonic() - begun > _LOOK_SECONDS:
+                break
             try:
-                found = one.look(now)
+                with briefly():
+                    if not isinstance(one, Polled):
+                        one(now)
+                        continue
+                    found = one.look(now)
             except BackupError as error:
                 context.log.warning(str(error))
                 errors.append(error)
@@ -221,6 +282,10 @@ def build_polling_sensor(
         return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("AWS has nothing new to tell")
 
     return sensor
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _request(
@@ -263,5 +328,18 @@ def _look_at_copies(
         from backup_assets.aws.rds.pending import pending_copies
 
         return pending_copies(api_of(access_of(settings.aws), rds), database, rds, settings.env, now)
+
+    return look
+
+
+def _look_for_uncopied(
+    database: DatabaseSettings, settings: Settings, rds: RdsSettings
+) -> Callable[[datetime], Sequence[Pending]]:
+    def look(now: datetime) -> Sequence[Pending]:
+        from backup_assets.aws.access import access_of
+        from backup_assets.aws.rds.api import api_of
+        from backup_assets.aws.rds.pending import uncopied_snapshot
+
+        return uncopied_snapshot(api_of(access_of(settings.aws), rds), database, rds, settings.env, now)
 
     return look

@@ -10,6 +10,8 @@ import dagster as dg
 from backup_assets.aws.rds.assets import AUTOMATED_BACKUPS, SNAPSHOT, SNAPSHOT_COPY
 from backup_assets.settings import DatabaseSettings, Settings
 
+#: Tag of a run: what it found, or of one that broke off before, what was found when it was requested.
+FINDINGS = "backup-assets/findings"
 #: Where each part is shown, and what it promises.
 _PARTS: Mapping[str, tuple[str, str]] = {
     "protected": (
@@ -62,9 +64,11 @@ def build_protection_checks(
     @dg.multi_asset_check(name=f"{database.name}_rds_protection", specs=specs)
     def protection(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         # boto3 costs a third of a second: only who asks AWS pays it.
-        from backup_assets.aws.rds.examining import examine_protection
+        from backup_assets.aws.rds.examining import examine_protection, signature_of
 
-        for found in examine_protection(database, settings, clock()):
+        examined = list(examine_protection(database, settings, clock()))
+        context.instance.add_run_tags(context.run.run_id, {FINDINGS: signature_of(examined)})
+        for found in examined:
             wrong = [one for one in found.findings if one.state != "ok"]
             broken = any(one.state == "fail" for one in wrong)
             for one in wrong:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
@@ -39,6 +42,10 @@ from backup_assets.stores.s3_errors import code_of
 Group = Literal["protected", "restorable", "newest_snapshot", "newest_copy", "aws_backup", "attachments", "drills"]
 #: Copies of snapshots are copied to another account only when they are shared.
 _SHARED = "restore"
+#: In sentences, what is another with every look.
+_PASSING = re.compile(r"\d+(\.\d+)? (min|h) ago|\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+#: What is said of findings that took too long.
+NOT_IN_TIME = "not in time"
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,21 @@ def examine_protection(database: DatabaseSettings, settings: Settings, now: date
         names = settings.aws.infrastructure.buckets
         yield _found("attachments", lambda: (one for name in names for one in bucket_findings(_bucket(access, name))))
     yield _found("drills", lambda: _drills(database, settings, rds, now))
+
+
+def signature_of(found: Iterable[Protection], *, seconds: float | None = None) -> str:
+    """Return what stands for findings: the same for two looks as long as nothing else is wrong.
+
+    ``seconds``: once that is over, no more is looked at, and the answer is ``NOT_IN_TIME``.
+    """
+    begun, lines = monotonic(), []
+    for part in found:
+        for one in part.findings:
+            text = _PASSING.sub("", one.found) if one.state == "fail" else ""
+            lines.append("|".join((part.group, one.name, one.state, text)))
+        if seconds is not None and monotonic() - begun > seconds:
+            return NOT_IN_TIME
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 class _Once:

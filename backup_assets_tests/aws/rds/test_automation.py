@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from backup_assets.aws.rds.automation import Polled, build_polling_sensor, rds_d
 from backup_assets.aws.rds.work import Pending
 from backup_assets.definitions import build_definitions
 from backup_assets.errors import EnvironmentFault
+from backup_assets.queueing import NO_OUTCOME
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, PretendedAws
 from backup_assets_tests.aws.rds.examples import AT_0230, DAY, NAME, SLOTS, copies_of, database_of, rds_of, settings_of
@@ -64,6 +65,14 @@ class Operation:
         )
         return list(sensor.evaluate_tick(context).run_requests or [])
 
+    def look(self) -> dg.RunRequest | None:
+        """Return what the sensor asks for now that examines the protection."""
+        sensor = self.definitions.get_repository_def().get_sensor_def("erp4_rds_watch_sensor")
+        context = dg.build_sensor_context(
+            instance=self.instance, definitions=self.definitions, sensor_name="erp4_rds_watch_sensor"
+        )
+        return next(iter(sensor.evaluate_tick(context).run_requests or []), None)
+
     def launch(self, request: dg.RunRequest, job: str | None = None) -> dg.ExecuteInProcessResult:
         """Run what was asked for."""
         name = job or request.job_name
@@ -72,9 +81,10 @@ class Operation:
             partition_key=request.partition_key, tags=request.tags, instance=self.instance, raise_on_error=False
         )
 
-    def run(self, job: str) -> dg.ExecuteInProcessResult:
+    def run(self, job: str, tags: Mapping[str, str] | None = None) -> dg.ExecuteInProcessResult:
         """Run a job that has no partitions."""
-        return self.definitions.resolve_job_def(job).execute_in_process(instance=self.instance, raise_on_error=False)
+        made = self.definitions.resolve_job_def(job)
+        return made.execute_in_process(tags=dict(tags or {}), instance=self.instance, raise_on_error=False)
 
     def materialized(self, key: dg.AssetKey) -> set[str]:
         """Return the slots of an asset that Dagster shows as materialized."""
@@ -106,6 +116,7 @@ def test_a_day_from_the_schedule_to_the_copy(operation: Operation, slow_snapshot
 
     assert due.partition_key == DAY
     assert begun.success
+    assert has_no_outcome(operation, begun)
     assert operation.materialized(SNAPSHOT) == set()
     assert operation.poll() == []
 
@@ -116,9 +127,12 @@ def test_a_day_from_the_schedule_to_the_copy(operation: Operation, slow_snapshot
 
     assert (snapshot_is_over.job_name, snapshot_is_over.partition_key) == ("erp4_rds_snapshot_job", DAY)
     assert told.success
+    assert not has_no_outcome(operation, told)
     assert operation.materialized(SNAPSHOT) == {DAY}
     assert operation.materialized(COPY) == set()
     assert operation.poll() == []
+
+    assert has_no_outcome(operation, operation.launch(snapshot_is_over, "erp4_rds_copy_job"))
 
     operation.now = AT_0230 + 2 * HOUR
     operation.aws.snapshots_are("available", OSAKA)
@@ -136,6 +150,12 @@ def test_a_day_from_the_schedule_to_the_copy(operation: Operation, slow_snapshot
     assert (of_copy["region"], of_copy["kms_key_id"]) == (OSAKA, operation.aws.osaka_key)
     assert of_copy["allocated_bytes"] == 20 << 30
     assert of_copy["duration_seconds"] == 3600
+
+
+def has_no_outcome(operation: Operation, result: dg.ExecuteInProcessResult) -> bool:
+    run = operation.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    return NO_OUTCOME in run.tags
 
 
 def test_one_run_is_enough_where_aws_is_quick(operation: Operation):
@@ -242,6 +262,20 @@ def test_an_unreachable_region_does_not_keep_the_others(operation: Operation):
     assert [one.run_key for one in asked(unreachable, answering)] == ["key"]
     with pytest.raises(dg.Failure, match="Osaka does not answer"):
         asked(unreachable)
+
+
+def test_a_copy_that_could_not_be_begun_is_tried_again_by_the_job_of_the_snapshot(operation: Operation):
+    (due,) = operation.tick()
+    operation.launch(due, "erp4_rds_snapshot_job")
+    operation.aws.client("rds", OSAKA).delete_db_snapshot(DBSnapshotIdentifier=NAME)
+    operation.now = AT_0230 + timedelta(minutes=11)
+
+    (again,) = operation.poll()
+
+    assert (again.job_name, again.partition_key) == ("erp4_rds_snapshot_job", DAY)
+    assert operation.launch(again).success
+    assert operation.aws.access(OSAKA).client("rds").describe_db_snapshots()["DBSnapshots"]
+    assert operation.poll() == []
 
 
 def test_a_database_that_is_not_on_rds_gets_nothing(aws: PretendedAws, tmp_path: Path):

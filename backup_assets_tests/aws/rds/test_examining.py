@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,10 @@ from backup_assets.aws.access import Access
 from backup_assets.aws.answers import Denied
 from backup_assets.aws.rds.api import RdsApi
 from backup_assets.aws.rds.drill.names import drill_name, drill_tags
-from backup_assets.aws.rds.examining import backup_jobs, examine_protection
+from backup_assets.aws.rds.examining import NOT_IN_TIME, Protection, backup_jobs, examine_protection, signature_of
 from backup_assets.aws.rds.tagging import tags_of
 from backup_assets.doctor_rds import examine_rds
-from backup_assets.findings import Finding
+from backup_assets.findings import Finding, State
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import (
     AwsSettings,
@@ -243,6 +244,31 @@ def test_jobs_that_may_not_be_listed_are_an_error_that_names_the_action(aws: Pre
     with stubber, pytest.raises(Denied) as raised:
         backup_jobs(access, source, PLAN, datetime.now(UTC))
     assert "backup:ListBackupJobs" in raised.value.remedy
+
+
+def test_the_signature_is_another_only_when_something_else_is_wrong() -> None:
+    def signature(state: State, text: str) -> str:
+        return signature_of([Protection("newest_copy", (Finding("newest copy", state, text),))])
+
+    old = signature("fail", "daily shows 2026-11-20 17:30 UTC, 31.2 h ago: more than 30 h")
+    assert signature("fail", "daily shows 2026-11-20 17:30 UTC, 31.5 h ago: more than 30 h") == old
+    assert signature("fail", "there is none of ours that is available") != old
+    assert signature("ok", "daily shows 2026-11-20 17:30 UTC, 31.2 h ago") != old
+    assert signature("ok", "one") == signature("ok", "another")
+    assert signature("warn", "one") != signature("ok", "one")
+    assert signature("fail", "kept for 3 days") != signature("fail", "kept for 5 days")
+
+
+def test_what_takes_too_long_is_not_looked_at_to_the_end() -> None:
+    looked: list[str] = []
+
+    def slowly() -> Iterator[Protection]:
+        for name in ("first", "second"):
+            looked.append(name)
+            yield Protection("drills", (Finding(name, "ok", ""),))
+
+    assert signature_of(slowly(), seconds=0) == NOT_IN_TIME
+    assert looked == ["first"]
 
 
 def test_the_doctor_tells_what_is_found(aws: PretendedAws, tmp_path: Path) -> None:

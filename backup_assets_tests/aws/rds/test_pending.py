@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from backup_assets.aws.rds.copies import Copied, in_account, in_copies
-from backup_assets.aws.rds.pending import pending_copies, pending_snapshots
+from backup_assets.aws.rds.pending import pending_copies, pending_snapshots, uncopied_snapshot
 from backup_assets.aws.rds.settling import Whole, note_recorded
+from backup_assets.aws.rds.tagging import RECORDED, moment_text, tags_of
 from backup_assets.aws.rds.work import Pending
 from backup_assets.errors import EnvironmentFault
+from backup_assets.settings import RetentionSettings
 from backup_assets_tests.aws.conftest import OSAKA, OTHER_ACCOUNT, PretendedAws
 from backup_assets_tests.aws.rds.examples import AT_0230, DAY, ENV, NAME, copies_of, database_of
 from backup_assets_tests.aws.rds.test_copies import Copying
@@ -23,6 +25,32 @@ def snapshots(copying: Copying, now: datetime = AT_0230) -> tuple[Pending, ...]:
 
 def copies(copying: Copying, now: datetime = AT_0230) -> tuple[Pending, ...]:
     return pending_copies(copying.api, database_of(copying.rds), copying.rds, ENV, now)
+
+
+def uncopied(copying: Copying, now: datetime) -> tuple[Pending, ...]:
+    return uncopied_snapshot(copying.api, database_of(copying.rds), copying.rds, ENV, now)
+
+
+def whole(copying: Copying, slot: str, *, copy: bool) -> None:
+    """Make the snapshot of a slot and, if so, its copy; both are whole, and were told."""
+    told = {RECORDED: moment_text(AT_0230)}
+    rds = copying.aws.client("rds")
+    tags = {**tags_of("erp4", ENV, slot, "snapshot", AT_0230), **told}
+    made = rds.create_db_snapshot(
+        DBSnapshotIdentifier=f"of-{slot}", DBInstanceIdentifier="erp4-prod", Tags=_listed(tags)
+    )["DBSnapshot"]
+    if copy:
+        tags = {**tags_of("erp4", ENV, slot, "copy", AT_0230), **told}
+        copying.aws.client("rds", OSAKA).copy_db_snapshot(
+            SourceDBSnapshotIdentifier=made["DBSnapshotArn"],
+            TargetDBSnapshotIdentifier=f"of-{slot}",
+            KmsKeyId=copying.aws.osaka_key,
+            Tags=_listed(tags),
+        )
+
+
+def _listed(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 @pytest.fixture
@@ -111,10 +139,40 @@ def test_a_copy_that_no_run_began_is_pending_after_a_while(copying: Copying, aws
     assert isinstance(taken, Whole)
     note_recorded(copying.api, taken.snapshot, AT_0230)
 
-    assert copies(copying, AT_0230 + timedelta(minutes=5)) == ()
-    (pending,) = copies(copying, AT_0230 + timedelta(minutes=11))
+    assert uncopied(copying, AT_0230 + timedelta(minutes=5)) == ()
+    (pending,) = uncopied(copying, AT_0230 + timedelta(minutes=11))
 
     assert (pending.partition_key, pending.run_key) == (DAY, f"{NAME}/not-copied")
+    assert copies(copying, AT_0230 + timedelta(minutes=11)) == ()
+
+
+def test_copies_that_could_not_be_made_are_made_once_a_later_one_is_whole(
+    aws: PretendedAws, an_instance: dict[str, Any]
+):
+    copying = Copying(aws, copies_of(aws))
+    for slot in ("2026-11-19", "2026-11-20", "2026-11-21"):
+        whole(copying, slot, copy=slot == "2026-11-19")
+    assert copies(copying) == ()
+
+    whole(copying, "2026-11-22", copy=True)
+
+    found = {one.partition_key: one.run_key for one in copies(copying)}
+    assert set(found) == {"2026-11-20", "2026-11-21"}
+    assert found["2026-11-20"] == "of-2026-11-20/ap-northeast-3/not-copied/2026-11-22"
+    whole(copying, "2026-11-23", copy=True)
+    assert {one.partition_key for one in copies(copying)} == {"2026-11-20", "2026-11-21"}
+    assert {one.run_key for one in copies(copying)} != set(found.values())
+
+
+def test_a_copy_that_the_retention_would_delete_again_is_not_made(aws: PretendedAws, an_instance: dict[str, Any]):
+    copying = Copying(aws, copies_of(aws))
+    whole(copying, "2026-11-20", copy=False)
+    whole(copying, "2026-11-21", copy=True)
+    whole(copying, "2026-11-22", copy=True)
+    database = database_of(copying.rds, retention=RetentionSettings(daily=2))
+
+    assert pending_copies(copying.api, database, copying.rds, ENV, AT_0230) == ()
+    assert len(copies(copying)) == 1
 
 
 def test_that_of_another_account_is_pending_apart(

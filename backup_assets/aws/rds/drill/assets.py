@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.aws.rds.assets import AUTOMATED_BACKUPS, SNAPSHOT, SNAPSHOT_COPY
+from backup_assets.aws.rds.assets import AUTOMATED_BACKUPS, SNAPSHOT, SNAPSHOT_COPY, has_no_outcome
 from backup_assets.aws.rds.drill.report import RdsDrilled, report_of
 from backup_assets.aws.rds.work import Pending, Waiting
-from backup_assets.capture.assets import OWNERS
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.faults import failure_of, failure_or_retry
@@ -22,6 +21,7 @@ from backup_assets.queueing import job_tags, scheduled_tags
 from backup_assets.restore.drill_assets import KEY_FORMAT, months_of
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import RdsDrillSettings
+from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots
 
 ASSET = "rds_restore_drill"
@@ -67,6 +67,7 @@ def build_rds_drill(
         group_name=database.name,
         kinds={"aws", "postgres"},
         owners=OWNERS,
+        metadata=reading("docs/aws.md#what-each-asset-shows"),
         description=f"What RDS keeps ({drill.source.replace('_', ' ')}), restored into a server of its own, read to "
         "the last row, compared with the source, timed against the RTO, and removed again.",
     )
@@ -111,10 +112,10 @@ def build_rds_drill(
         except BackupError as error:
             raise failure_or_retry(context, error, RETRIES) from None
         if done is None:
-            context.log.info("the drill of this month is over already")
+            has_no_outcome(context, "the drill of this month is over already")
             return
         if isinstance(done, Waiting):
-            context.log.info(f"not yet: {done}")
+            has_no_outcome(context, f"not yet: {done}")
             return
         result = dg.AssetCheckResult(
             passed=done.passed,
@@ -138,6 +139,7 @@ def build_rds_drill_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinit
         database.name,
         f"{database.name}_rds_drill_job",
         selection=dg.AssetSelection.assets([database.name, ASSET]),
+        page="docs/aws.md#what-each-asset-shows",
         tags=job_tags("drill", database),
         description="Restore what RDS keeps into a server of its own, compare it, and remove it. While AWS is at work "
         "the run ends, and the sensor launches it again.",
@@ -157,7 +159,8 @@ def build_rds_drill_schedule(
         cron_schedule=cron,
         execution_timezone=zone,
         default_status=dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED,
-        description=f"For the month that is current at `{cron}` ({zone}).",
+        owners=OWNERS,
+        description=f"Launches {job.name} for the month that is current at the tick ({zone}).",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         month = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).strftime(KEY_FORMAT)
@@ -167,23 +170,25 @@ def build_rds_drill_schedule(
 
 
 def look_at_drills(database: DatabaseSettings, settings: Settings) -> Callable[[datetime], Sequence[Pending]]:
-    """Return what the polling sensor asks every minute: it removes what drills left, and returns what goes on.
-
-    Raises EnvironmentFault when something cannot be removed and nothing goes on; else that is told by the next look.
-    """
+    """Return what the polling sensor asks every minute: which drills a run should go on with."""
 
     def look(now: datetime) -> Sequence[Pending]:
-        from backup_assets.aws.rds.drill.sweeping import pending_drills, sweep_drills
+        from backup_assets.aws.rds.drill.sweeping import pending_drills
 
-        pending = pending_drills(database, settings, now)
-        try:
-            sweep_drills(database, settings, now, log=lambda _: None)
-        except BackupError:
-            if not pending:
-                raise
-        return pending
+        return pending_drills(database, settings, now)
 
     return look
+
+
+def sweep_of_drills(database: DatabaseSettings, settings: Settings) -> Callable[[datetime], object]:
+    """Return what removes every minute what drills left, also where none is configured any more."""
+
+    def sweep(now: datetime) -> object:
+        from backup_assets.aws.rds.drill.sweeping import sweep_drills
+
+        return sweep_drills(database, settings, now, log=lambda _: None)
+
+    return sweep
 
 
 def _summary(done: RdsDrilled) -> str:

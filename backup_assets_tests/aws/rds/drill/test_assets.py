@@ -13,6 +13,7 @@ import pytest
 from backup_assets.aws.rds.automation import rds_definitions
 from backup_assets.aws.rds.drill.assets import Months
 from backup_assets.errors import Refused
+from backup_assets.queueing import NO_OUTCOME
 from backup_assets.restore.drill_assets import months_of
 from backup_assets_tests.aws.conftest import INSTANCE
 from backup_assets_tests.aws.rds.drill.conftest import NAME, Drill
@@ -62,6 +63,12 @@ class Operation:
         return self.run({**request.tags, "dagster/sensor_name": SENSOR})
 
 
+def has_no_outcome(at_work: Operation, result: dg.ExecuteInProcessResult) -> bool:
+    run = at_work.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    return NO_OUTCOME in run.tags
+
+
 @pytest.fixture
 def at_work(a_drill: Drill) -> Iterator[Operation]:
     with dg.instance_for_test() as instance:
@@ -74,6 +81,7 @@ def test_a_drill_waits_for_rds_and_is_materialized_by_the_run_that_the_sensor_as
     assert first.success
     assert not first.get_asset_materialization_events()
     assert not first.get_asset_check_evaluations()
+    assert has_no_outcome(at_work, first)
     name = next(name for name in at_work.drill.servers() if name.startswith("backup-assets-drill-"))
 
     at_work.drill.server_is("creating", name)
@@ -82,6 +90,7 @@ def test_a_drill_waits_for_rds_and_is_materialized_by_the_run_that_the_sensor_as
     second = at_work.go_on()
 
     assert second.success
+    assert not has_no_outcome(at_work, second)
     (event,) = second.get_asset_materialization_events()
     metadata = event.step_materialization_data.materialization.metadata
     assert metadata["row_count"].value == 550
@@ -123,11 +132,29 @@ def test_a_drill_past_its_deadline_is_told_by_a_run_and_swept_when_no_run_does(a
     assert at_work.drill.servers() == {INSTANCE}
 
 
+def test_what_a_drill_left_is_swept_although_none_is_configured_any_more(at_work: Operation) -> None:
+    at_work.drill.snapshot()
+    at_work.run()
+    assert len(at_work.drill.servers()) == 2
+    settings = at_work.drill.settings
+    without = settings.databases[0].model_copy(update={"rds": at_work.drill.rds.model_copy(update={"drill": None})})
+    made = rds_definitions(without, settings, at_work.now(), running=True, clock=lambda: at_work.now())
+    at_work.definitions = dg.Definitions.merge(made, dg.Definitions(assets=[dg.AssetSpec(["erp4", "postgres"])]))
+
+    at_work.poll()
+    assert len(at_work.drill.servers()) == 2
+    at_work.ahead = timedelta(hours=3, minutes=31)
+    at_work.poll()
+
+    assert at_work.drill.servers() == {INSTANCE}
+
+
 def test_a_run_of_the_sensor_whose_drill_is_over_does_nothing(at_work: Operation) -> None:
     at_work.drill.snapshot()
     done = at_work.run({"dagster/sensor_name": SENSOR})
     assert done.success
     assert not done.get_asset_materialization_events()
+    assert has_no_outcome(at_work, done)
     assert at_work.drill.servers() == {INSTANCE}
 
 
