@@ -14,7 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from backup_assets.errors import EnvironmentFault, Refused, SettingsError
-from backup_assets.files import make_private_directory, write_durably
+from backup_assets.files import make_private_directory, replace_durably, write_durably
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -137,7 +137,9 @@ def _replace_ours(target: Path, content: bytes, kind: str) -> None:
 def _copy_config(content: bytes, target: Path, *, replace: bool) -> None:
     if target.exists() and (not replace or target.read_bytes() == content):
         return
-    target.unlink(missing_ok=True)
+    if replace:  # at once: a service that starts now must not find the file missing
+        replace_durably(target, content)
+        return
     try:
         write_durably(target, content)
     except FileExistsError:
