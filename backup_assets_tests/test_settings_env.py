@@ -287,7 +287,7 @@ def test_every_wrong_variable_is_named(tmp_path: Path) -> None:
         ({"DB_NAME": "x", "ASSET_FILE_COLUMN": "a.b"}, "ASSET_FILE_COLUMN: only together with ASSET_DIR"),
         ({"DB_NAME": "x", "ASSET_DIR": "."}, "ASSET_DIR: "),
         ({"DB_NAME": "x", "BACKUP_SCHEDULE": "6h", "BACKUP_TIME": "02:00"}, "BACKUP_TIME: only with `every: day`"),
-        ({"DB_NAME": "x", "ASSET_DIR": "gone"}, "ASSET_DIR: the directory"),
+        ({"DB_NAME": "x", "BACKUP_DIR": "sets", "ASSET_DIR": "sets/pdf"}, "ASSET_DIR: "),
         (
             {"DB_NAME": "x", "S3_BUCKET": "b", "SSE_KMS_KEY_ID": "k", "SSE_S3": "AES256"},
             "SSE_S3: `sse_s3` (SSE_S3) and `sse_kms_key_id` (SSE_KMS_KEY_ID) exclude each other",
