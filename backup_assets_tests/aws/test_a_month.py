@@ -33,7 +33,7 @@ from backup_assets_tests.watch.listening import Webhook, a_webhook
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif("BACKUP_RDS_MONTH" not in os.environ, reason="takes many minutes: set BACKUP_RDS_MONTH=1 for it"),
+    pytest.mark.skipif("BACKUP_RDS_MONTH" not in os.environ, reason="takes many minutes: BACKUP_RDS_MONTH=1"),
 ]
 
 ZONE = ZoneInfo("Asia/Tokyo")
