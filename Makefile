@@ -60,7 +60,7 @@ docs: $(READY)
 	$(BIN)/python -m backup_assets.sets.schema_docs
 
 picture: $(READY_DEV)
-	PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest -q $(addprefix backup_assets_tests/end_to_end/,test_ui.py test_ui_in_trouble.py)
+	PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest -q $(addprefix backup_assets_tests/,end_to_end/test_ui.py end_to_end/test_ui_in_trouble.py aws/test_a_month.py)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

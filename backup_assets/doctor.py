@@ -21,6 +21,7 @@ from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, one_value, open_session
 from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.progress import human_bytes
+from backup_assets.restore.half_swapped import REMEDY, half_swapped
 from backup_assets.restore.scratch import require_extensions, throw_away_binaries
 from backup_assets.sets.catalog import Catalog
 from backup_assets.settings import DatabaseSettings, Settings
@@ -42,6 +43,8 @@ def examine(database: DatabaseSettings, settings: Settings) -> Iterator[Finding]
                 yield failed("role and clock", error)
             else:
                 yield from _role(session, server, facts)
+            for note in half_swapped(settings, session, server.place):
+                yield Finding("restore", "fail", note.what, REMEDY)
     except BackupError as error:
         yield failed("server", error)
     yield from _clients(database, settings, facts)
@@ -155,9 +158,10 @@ def _sets(database: DatabaseSettings, settings: Settings) -> Finding:
     latest = catalog.latest()
     if latest is None:
         return Finding("sets", "warn", "none yet", "take one: `backup-assets backup`")
-    if latest.verified is None:
+    proof = latest.proof_at(datetime.now(UTC))
+    if proof is None:
         return Finding("sets", "warn", f"the newest, {latest.id}, is not proven", "`backup-assets verify latest`")
-    return Finding("sets", "ok", f"{len(catalog.sets())}; the newest, {latest.id}, is {latest.verified.level}")
+    return Finding("sets", "ok", f"{len(catalog.sets())}; the newest, {latest.id}, is {proof.level}")
 
 
 def _attachments(directory: Path) -> Finding:

@@ -10,10 +10,11 @@ from backup_assets.apart import not_apart
 from backup_assets.errors import BackupError
 from backup_assets.findings import Finding, failed
 from backup_assets.local import local_store, place_of
-from backup_assets.named_stores import catalog_in, store_named
+from backup_assets.named_stores import catalog_in, configured_store, store_named
 from backup_assets.offsite.copies import newest_in, whole_in
 from backup_assets.progress import human_bytes
 from backup_assets.retention.bucket_holds import endings
+from backup_assets.retention.unread import sets_as_known
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import Store
@@ -104,10 +105,14 @@ def _examined_bucket(settings: Settings, store_name: str) -> Iterator[Finding]:
 
 
 def _holds(database: DatabaseSettings, settings: Settings, store_name: str) -> Iterator[Finding]:
-    """Yield the held sets that the bucket removes all the same."""
-    name = f"holds {store_name}"
+    """Yield the held sets that the bucket removes all the same; where this role may not read, as is known locally."""
+    name, place = f"holds {store_name}", place_of(database, settings)
     try:
-        sets = catalog_in(store_named(settings, store_name), place_of(database, settings)).sets()
+        store = store_named(settings, store_name)
+        if configured_store(settings, store_name).read_profile is None:
+            sets = sets_as_known(store, place, catalog_in(local_store(settings), place).sets())
+        else:  # a role that is named to read has to
+            sets = catalog_in(store, place).sets()
         found = list(endings(database, settings, store_name, sets, datetime.now(UTC)))
     except BackupError as error:
         yield Finding(name, "warn", f"whether held sets are kept is not known: {error}", error.remedy)

@@ -47,7 +47,16 @@ class SettingsError(Refused):
 
 
 class EnvironmentFault(BackupError):
-    """A server, program, disk or network that is needed is missing or failing."""
+    """A server, program, disk or network that is needed is missing or failing.
+
+    ``sqlstate`` is PostgreSQL's code for it where a server rejected a statement: it is the same in every language.
+    """
+
+    sqlstate = ""
+
+
+class AccessDenied(EnvironmentFault):
+    """The credentials are good, but this role may not do that: so it is meant, or a policy is wrong."""
 
 
 class TransientFault(EnvironmentFault):

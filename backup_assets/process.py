@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from backup_assets.errors import EnvironmentFault
+from backup_assets.errors import EnvironmentFault, TransientFault
 
 STDERR_TAIL_BYTES = 4000
 _DISK_FULL = "No space left on device"
@@ -29,6 +29,23 @@ class ProgramFailed(EnvironmentFault):
         super().__init__(what, why=why, remedy=remedy)
         self.returncode = returncode
         self.stderr = stderr
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it, as the system does where memory is short: that says nothing about its input."""
+        return self.returncode < 0
+
+
+def require_not_killed(failure: BaseException, doing: str) -> None:
+    """Raise TransientFault when ``failure`` is that of a program which a signal ended while it did ``doing``."""
+    if not isinstance(failure, ProgramFailed) or not failure.killed:
+        return
+    raise TransientFault(
+        f"a program was killed while it {doing}",
+        why=f"signal {-failure.returncode} ended it" + (f": {failure.stderr}" if failure.stderr else ""),
+        remedy="see in the kernel's log (journalctl -k) whether memory was short, give it more or fewer jobs, and run "
+        "this again",
+    ) from failure
 
 
 class ProgramOverdue(EnvironmentFault):
@@ -199,9 +216,14 @@ def started(
 class Output:
     """What a short program printed."""
 
-    stdout: str
+    raw: bytes
     stderr: str
     seconds: float
+
+    @property
+    def stdout(self) -> str:
+        """What it printed as text to look at; for text that is to be run, `raw` says exactly what was printed."""
+        return self.raw.decode("utf-8", "replace")
 
 
 def run(
@@ -229,4 +251,4 @@ def run(
             running.stdin.close()
         out = running.stdout.read()
     stderr = b"".join(running.stderr_lines).decode("utf-8", "replace")
-    return Output(out.decode("utf-8", "replace"), stderr, time.monotonic() - begun)
+    return Output(out, stderr, time.monotonic() - begun)

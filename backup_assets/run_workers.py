@@ -86,7 +86,7 @@ def is_run_worker(pid: int) -> bool:
     try:
         # Empty for a process that has ended and was not taken notice of.
         return b"multiprocessing" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before it was opened, or between that and the reading
         return False
 
 

@@ -514,10 +514,11 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     The file is the one that ``BACKUP_CONFIG`` names, else ``backup.yaml`` in ``directory`` (left out: the current
     one). ``environment`` left out means this process's. All paths in the result are absolute; those given relative
     count from the file's directory, or from ``directory`` when a variable gave them. Raises SettingsError naming
-    every mistake at once, and when a file and variables would both configure a database.
+    every mistake at once, when a file and variables would both configure a database, and when variables show that the
+    demo is not what is meant.
     """
     # Imported here because both build on the models above.
-    from backup_assets import settings_env, settings_file
+    from backup_assets import settings_env, settings_file, settings_misspelled
 
     variables = dict(os.environ if environment is None else environment)
     base = (directory or Path.cwd()).absolute()
@@ -526,7 +527,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     # A container says with /dev/null in its place that there is no file; a directory there is a mistake.
     if "BACKUP_CONFIG" in given or (path.exists() and not path.is_char_device()):
         return settings_file.read_settings_file(path, variables, base)
-    settings_env.refuse_misspelled(variables)
+    settings_misspelled.refuse_misspelled(variables)
     if settings_env.names_a_database(given):
         return settings_env.settings_from_variables(variables, base)
     stray = settings_env.database_variables(given)
@@ -535,6 +536,16 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
             f"{', '.join(stray)} would configure a database, but no variable names one",
             why="without DB_NAME, DB_HOST or DB_CONTAINER only the embedded demo would be backed up",
             remedy=f"set DB_NAME, write a {CONFIG_FILE_NAME}, or unset {', '.join(stray)} to run the demo",
+        )
+    telling = settings_env.telling_variables(given)
+    # Started in another directory by mistake, the schedules and the watch would be off, and nobody would be told.
+    if telling and "BACKUP_DEMO_HOME" not in given:
+        raise SettingsError(
+            f"somebody is to be told ({', '.join(telling)}), but no database is configured",
+            why=f"there is no {CONFIG_FILE_NAME} in {base}, and without DB_NAME, DB_HOST or DB_CONTAINER only the "
+            "embedded demo would be backed up",
+            remedy=f"start in the directory of {CONFIG_FILE_NAME}, name it in BACKUP_CONFIG, or set DB_NAME; to try "
+            f"alerts with the demo, set BACKUP_DEMO_HOME={DEMO_HOME}",
         )
     common = settings_env.common_settings(variables, base)
     home = base / Path(given.get("BACKUP_DEMO_HOME", DEMO_HOME)).expanduser()

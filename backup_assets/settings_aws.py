@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,14 +36,15 @@ class RdsCopySettings(Model):
     )
 
 
-class RdsDrillSettings(Model):
-    """The monthly restore into an instance of its own, which is removed again."""
+RestoredFor = Literal["drill", "rebuild"]
 
-    source: Literal["snapshot", "copy", "point_in_time"] = Field(
-        default="snapshot",
-        description="What is restored: the newest snapshot, the newest copy in the other region, or the latest moment "
-        "that the automated backups reach.",
-    )
+
+class RdsServerSettings(Model):
+    """The server that RDS restores into, for as long as it is needed."""
+
+    #: What it is restored for, which is also what its part of the settings is called.
+    ROLE: ClassVar[RestoredFor]
+
     instance_class: str | None = Field(
         default=None, description="Class of the instance; left out: that of the source. Of Aurora also `db.serverless`."
     )
@@ -57,9 +58,32 @@ class RdsDrillSettings(Model):
         default=None, description="Address under which the instance is reached; left out: the one that AWS gives it."
     )
     port: int | None = Field(default=None, ge=1, le=65535, description="Port there; left out: that of the instance.")
+    timeout_hours: float = Field(gt=0, le=48)
+
+
+class RdsDrillSettings(RdsServerSettings):
+    """The monthly restore into an instance of its own, which is removed again."""
+
+    ROLE = "drill"
+
+    source: Literal["snapshot", "copy", "point_in_time"] = Field(
+        default="snapshot",
+        description="What is restored: the newest snapshot, the newest copy in the other region, or the latest moment "
+        "that the automated backups reach.",
+    )
     timeout_hours: float = Field(default=3.0, gt=0, le=48, description="A drill that takes longer fails.")
     day_of_month: int = Field(default=2, ge=1, le=28, description="Day of the month that the drill is due.")
     at: LocalTime = Field(default="05:30", description="Local time of the drill, in the zone of the schedule.")
+
+
+class RdsRebuildSettings(RdsServerSettings):
+    """How a slot that was missed gets its set later: restored as of its own time into an instance, and dumped there."""
+
+    ROLE = "rebuild"
+
+    timeout_hours: float = Field(
+        default=12.0, gt=0, le=48, description="A rebuild, its dump included, that takes longer fails."
+    )
 
 
 class RdsSettings(Model):
@@ -86,6 +110,9 @@ class RdsSettings(Model):
         default=None, description="Where snapshots are copied to; left out: nowhere."
     )
     drill: RdsDrillSettings | None = Field(default=None, description="The monthly restore; left out: none.")
+    rebuild: RdsRebuildSettings | None = Field(
+        default=None, description="How missed slots are rebuilt from a point in time; left out: they stay empty."
+    )
 
     @property
     def identifier(self) -> str:

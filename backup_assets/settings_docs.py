@@ -47,7 +47,9 @@ One place configures everything, looked for in this order:
 3. the embedded demo.
 
 A file and variables that both configure a database are refused, as is a variable that looks like a misspelling of one
-below. Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of stores, encryption and the watch)
+below (where another program needs it, set the one below too, to nothing if need be), and `ALERT_URLS` or
+`HEARTBEAT_URL` where no database is configured, unless `BACKUP_DEMO_HOME` asks for the demo.
+Variables of everything (`APP_ENV`, `BACKUP_DIR`, `PG_BIN_DIR`, and those of stores, encryption and the watch)
 complete a file that is silent about them. An empty variable counts as unset. Every mistake is reported at once, in a
 file with its line.
 

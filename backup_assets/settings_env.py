@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -241,8 +240,6 @@ STORES: dict[str, dict[str, object]] = {
     "remote": {"kind": "ssh"},
 }
 BY_NAME = {variable.name: variable for variable in VARIABLES}
-#: Names of ours that choose what a single command works on; they set nothing here and are no misspellings.
-COMMAND_VARIABLES = ("BACKUP_FILE", "BACKUP_GLOBALS_FILE", "BACKUP_ASSETS_FILE")
 #: Top-level fields and their variables; these also complete a file that is silent about them.
 COMMON_FIELDS = {v.field: v.name for v in VARIABLES if v.field and "." not in v.field}
 _CIPHERS = {"GPG_RECIPIENT": "gpg", "AGE_RECIPIENT": "age"}
@@ -342,6 +339,11 @@ def watch_variables(given: Mapping[str, str]) -> list[str]:
     return [name for name in given if BY_NAME[name].of_watch]
 
 
+def telling_variables(given: Mapping[str, str]) -> list[str]:
+    """Return the variables among ``given`` that say whom the watch tells: who sets them relies on being told."""
+    return [name for name in watch_variables(given) if BY_NAME[name].secret]
+
+
 def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> Settings:
     """Return what variables say of both and of the watch, in settings without a use else.
 
@@ -363,38 +365,6 @@ def stores_and_encryption(environment: Mapping[str, str], directory: Path) -> Se
     if outcome.settings is None:
         raise AssertionError("no settings and no problem")
     return outcome.settings
-
-
-def refuse_misspelled(environment: Mapping[str, str]) -> None:
-    """Raise SettingsError when a variable that is set looks like a misspelling of one of ours."""
-    found = [
-        (name, meant)
-        for name, value in sorted(environment.items())
-        if value and (meant := _meant(name)) is not None
-    ]  # fmt: skip
-    if found:
-        raise SettingsError(
-            "\n".join(f"the environment variable {name} is unknown; did you mean {meant}?" for name, meant in found),
-            why="it would have no effect",
-            remedy="rename or unset it",
-        )
-
-
-def _meant(name: str) -> str | None:
-    """Return the variable that ``name`` misspells, judged by what follows `BACKUP_` or `DB_`."""
-    prefix = next((prefix for prefix in ("BACKUP_", "DB_") if name.upper().startswith(prefix)), None)
-    if prefix is None or name in BY_NAME or name in COMMAND_VARIABLES:
-        return None
-    rest = name.upper().removeprefix(prefix)
-    known = [other.removeprefix(prefix) for other in BY_NAME if other.startswith(prefix)]
-    for other in known:
-        # DB_USERNAME and BACKUP_DIRECTORY are meant; DB_HOST_REPLICA is somebody else's.
-        shorter, longer = sorted((rest, other), key=len)
-        if len(shorter) >= 3 and longer.startswith(shorter) and "_" not in longer:
-            return prefix + other
-    known = [other for other in known if not rest.startswith(f"{other}_")]
-    close = difflib.get_close_matches(rest, known, n=1, cutoff=0.75)
-    return prefix + close[0] if close else None
 
 
 def settings_from_variables(environment: Mapping[str, str], directory: Path) -> Settings:

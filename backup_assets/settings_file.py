@@ -19,13 +19,13 @@ from backup_assets.settings_env import (
     encryption_tree,
     encryption_variables,
     field_of,
-    refuse_misspelled,
     store_tree,
     store_variables,
     values_set,
     watch_tree,
     watch_variables,
 )
+from backup_assets.settings_misspelled import refuse_misspelled
 from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree
 
 #: Larger than any list of databases; keeps a wrong path (a dump) from being read into memory.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from backup_assets.recipients import EXPOSED, is_private_key, repeatable
 from backup_assets.settings_rules_aws import aws_contradictions
 
 Found = tuple[tuple[str | int, ...], str]
@@ -69,7 +70,7 @@ def _of_database(database: Mapping[str, Any], backup_dir: Path | None) -> Iterat
     for inner, text in _of_server(_part(_part(database, "verification"), "scratch")):
         yield ("verification", "scratch", *inner), text
     integrity = _path(database, "integrity_sql")
-    if integrity is not None and not integrity.is_file():
+    if integrity is not None and not _is_file(integrity):
         yield ("integrity_sql",), f"the file {integrity} does not exist"
     directory = _path(_part(database, "attachments"), "directory")
     if directory is None:
@@ -146,14 +147,16 @@ def _of_folder(store: Mapping[str, Any], backup_dir: Path | None) -> Iterator[Fo
 def _of_encryption(encryption: Mapping[str, Any]) -> Iterator[Found]:
     recipients = encryption.get("recipients") or ()
     of_age = encryption.get("cipher") == "age"
-    for recipient in recipients:
-        if str(recipient).startswith("age1") != of_age:
+    for recipient in map(str, recipients if isinstance(recipients, list | tuple) else ()):
+        if is_private_key(recipient):
+            yield ("encryption", "recipients"), f"holds a private key, which encrypts nothing; {EXPOSED}"
+        elif recipient.startswith("age1") != of_age:
             wanted = "an `age1…` key, as the cipher is age" if of_age else "a full fingerprint, as the cipher is gpg"
-            yield ("encryption", "recipients"), f"{recipient} is not {wanted}"
+            yield ("encryption", "recipients"), f"{repeatable(recipient)} is not {wanted}"
     for field in ("gpg_passphrase_file", "age_identity_file"):
         path = _path(encryption, field)
-        if path is not None and not path.is_file():
-            yield ("encryption", field), f"the file {path} does not exist"
+        if path is not None and not _is_file(path):
+            yield ("encryption", field), _no_secret_file(path)
 
 
 def _of_watch(watch: Mapping[str, Any]) -> Iterator[Found]:
@@ -199,10 +202,11 @@ def _of_host(store: Mapping[str, Any]) -> Iterator[Found]:
         yield ("user",), "expected a user's name"
     if isinstance(directory, str) and (not directory.startswith("/") or directory.strip("/") == ""):
         yield ("remote_dir",), "expected an absolute directory there, such as /var/backups/erp4"
-    for field in ("ssh_key", "known_hosts"):
-        path = _path(store, field)
-        if path is not None and not path.is_file():
-            yield (field,), f"the file {path} does not exist"
+    key, hosts = _path(store, "ssh_key"), _path(store, "known_hosts")
+    if key is not None and not _is_file(key):
+        yield ("ssh_key",), _no_secret_file(key)
+    if hosts is not None and not _is_file(hosts):
+        yield ("known_hosts",), f"the file {hosts} does not exist"
 
 
 def _of_bucket(store: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[Found]:
@@ -247,7 +251,7 @@ def _of_server(server: Mapping[str, Any]) -> Iterator[Found]:
         # Not repeated: such a text usually holds a password.
         yield ("host",), "found a connection string; give the host here and user, port and password on their own"
     certificate = _path(server, "sslrootcert")
-    if certificate is not None and str(certificate) != "system" and not certificate.is_file():
+    if certificate is not None and str(certificate) != "system" and not _is_file(certificate):
         yield ("sslrootcert",), f"the file {certificate} does not exist"
 
 
@@ -259,6 +263,18 @@ def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _path(tree: Mapping[str, Any], name: str) -> Path | None:
     value = tree.get(name)
     return Path(value) if isinstance(value, str) else None
+
+
+def _is_file(path: Path) -> bool:
+    # Not Path.is_file: that raises where a text is too long for a name, as the content of a file is.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _no_secret_file(path: Path) -> str:
+    """Return what is wrong with the path of a secret's file; what does not exist may be the secret, in its place."""
+    there = os.path.isdir(path.parent)  # noqa: PTH112
+    found = f"{path.parent} holds no file of that name" if there else "neither it nor its directory exists"
+    return f"expected the path of a file; {found}"
 
 
 def _nested(one: Path, other: Path) -> bool:

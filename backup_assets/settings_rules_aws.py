@@ -53,9 +53,10 @@ def _of_rds(rds: Mapping[str, Any], server: Mapping[str, Any], region: str) -> I
         yield ("copies", "share_with"), "missing; it names the account of `account_profile`"
     if copies.get("share_with") and not copies.get("kms_key_id"):
         yield ("copies", "kms_key_id"), "missing; AWS's default key cannot be used by the accounts of `share_with`"
+    for name in ("drill", "rebuild"):
+        if rds.get(name) is not None and not _part(rds, name).get("security_groups"):
+            yield (name, "security_groups"), "missing; the restored instance must not be reachable as the source is"
     drill = _part(rds, "drill")
-    if rds.get("drill") is not None and not drill.get("security_groups"):
-        yield ("drill", "security_groups"), "missing; the restored instance must not be reachable as the source is"
     if drill.get("source") == "copy" and rds.get("copies") is None:
         yield ("drill", "source"), "there are no copies: configure `copies`, or restore from `snapshot`"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -269,6 +270,8 @@ def shown(value: object) -> str:
     text = repr(value)
     if "://" in text:
         return "a URL"
+    if re.search(r"AGE-SECRET-KEY-|PRIVATE KEY BLOCK", text, re.IGNORECASE):
+        return "a private key"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -22,6 +22,10 @@ _UTC_FORMAT = "%Y-%m-%dT%H%MZ"
 _FIXED_FOR_YEARS = 10
 
 
+class SlotOver(Refused):
+    """A slot that has passed cannot get a backup of now."""
+
+
 @lru_cache(maxsize=256)
 def has_fixed_offset(timezone: str, since: date) -> bool:
     """Return whether local time in ``timezone`` keeps one distance from UTC from ``since`` until ten years later."""
@@ -112,8 +116,11 @@ class Slots:
         local = datetime.combine(self._day(key), self._at, ZoneInfo(self._zone_name))
         return min(end, max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)))
 
-    def require_current(self, key: str, now: datetime) -> None:
-        """Raise Refused, saying what can be done instead, unless a capture at ``now`` belongs into ``key``."""
+    def require_current(self, key: str, now: datetime, *, instead: str = "") -> None:
+        """Raise Refused, saying what can be done instead, unless a capture at ``now`` belongs into ``key``.
+
+        ``instead`` is what else can be done for a slot that is over.
+        """
         current = self.current_key(now)
         if key == current:
             return
@@ -125,11 +132,11 @@ class Slots:
                 remedy=f"take a backup now into the current slot {current}, or wait; "
                 "if the time is wrong, correct this machine's clock",
             )
-        raise Refused(
+        raise SlotOver(
             f"the slot {key} is over, and a past slot is never filled with today's data",
             why=f"it lasted from {_text(start)} to {_text(end)}; now is {_text(now)}",
             remedy=f"take a backup now into the current slot {current}; copies, checks and drills of the sets that "
-            f"{key} already has can be backfilled",
+            f"{key} already has can be backfilled" + (f"; {instead}" if instead else ""),
         )
 
     @property

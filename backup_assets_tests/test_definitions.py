@@ -134,9 +134,13 @@ def seconds_of_a_code_location(databases: int) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_hundreds_of_databases_take_as_many_times_as_long_as_tens():
-    few = min(seconds_of_a_code_location(15) for _ in range(2))
-    many = seconds_of_a_code_location(120)
+    # The quickest of several, one size after the other: what else the machine does falls into some of them only.
+    few = many = float("inf")
+    for _ in range(2):
+        few = min(few, seconds_of_a_code_location(15))
+        many = min(many, seconds_of_a_code_location(120))
 
     # Eight times as many; looking at every asset for every job took twenty-five times as long.
     assert many < 16 * few, (few, many)
@@ -144,6 +148,7 @@ def test_hundreds_of_databases_take_as_many_times_as_long_as_tens():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_one_tick_of_all_schedules_and_sensors_grows_with_the_databases():
     seen: dict[int, dict[str, tuple[float, float]]] = {}
     for databases in (10, 60):

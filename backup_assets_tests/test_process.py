@@ -20,6 +20,14 @@ def lives(pid: int) -> bool:
         return False
 
 
+def ends(pid: int) -> bool:
+    """Return whether a process that was told to end does so; it may be given no processor for a while."""
+    until = time.monotonic() + 60
+    while lives(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not lives(pid)
+
+
 def test_what_a_program_prints_is_returned():
     output = run(["sh", "-c", "echo out; echo err >&2"], timeout=20)
 
@@ -62,11 +70,12 @@ def test_a_file_that_is_no_program_is_a_fault(tmp_path: Path):
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path):
     begun = time.monotonic()
-    with pytest.raises(EnvironmentFault, match="ran longer than 1 s and was ended"):
-        run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"], timeout=1)
+    # Long enough for the shell to have begun, however busy the machine is.
+    with pytest.raises(EnvironmentFault, match="ran longer than 3 s and was ended"):
+        run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait"], timeout=3)
 
-    assert time.monotonic() - begun < 20
-    assert not lives(int((tmp_path / "pid").read_text()))
+    assert time.monotonic() - begun < 300
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 def test_a_program_is_ended_when_its_caller_fails():

@@ -27,7 +27,7 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from backup_assets.command_runs import COMMAND_LINE, STARTED_BY
 from backup_assets.run_workers import LocalRunLauncher, is_run_worker
-from backup_assets_tests.end_to_end.machine import free_port
+from backup_assets_tests.ports import free_port
 
 HERE: dict[str, object] = {"host": "localhost", "socket": "/nowhere/code-server"}
 LAUNCHER = {"module": "backup_assets.run_workers", "class": "LocalRunLauncher"}
@@ -60,7 +60,7 @@ def a_worker() -> Iterator[BaseProcess]:
     here, there = spawn.Pipe()
     process = spawn.Process(target=_work, args=(there,))
     process.start()
-    assert here.poll(60)  # before that it may still be a copy of this process, under this process's command line
+    assert here.poll(300)  # before that it may still be a copy of this process, under this process's command line
     yield process
     process.kill()
     process.join()
@@ -138,7 +138,7 @@ def a_server_elsewhere(tmp_path: Path) -> Iterator[tuple[str, int, subprocess.Po
     served = ["-m", "backup_assets_tests.instances.location", "--working-directory", str(Path(__file__).parents[1])]
     server = subprocess.Popen([program, "api", "grpc", "--host", host, "--port", str(port), *served], cwd=tmp_path)
     client = DagsterGrpcClient(host=host, port=port)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while server.poll() is None and time.monotonic() < until:
         try:
             client.ping("up?")

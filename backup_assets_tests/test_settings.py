@@ -87,6 +87,20 @@ def test_half_of_a_configuration_does_not_start_the_demo(tmp_path: Path, name: s
         load_settings({name: "x"}, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["ALERT_URLS", "HEARTBEAT_URL"])
+def test_who_relies_on_being_told_gets_the_demo_only_by_asking_for_it(tmp_path: Path, name: str) -> None:
+    told = {name: "https://hooks.example/a-token"}
+
+    with pytest.raises(SettingsError, match=f"to be told .{name}., but no database") as refusal:
+        load_settings(told, tmp_path)
+
+    assert str(tmp_path) in refusal.value.why
+    assert "a-token" not in str(refusal.value)
+    assert load_settings({**told, "BACKUP_DEMO_HOME": "var/demo"}, tmp_path).is_demo
+    assert not load_settings({**told, "DB_NAME": "erp4"}, tmp_path).is_demo
+    assert load_settings({"REPORT_LANGUAGE": "ja"}, tmp_path).is_demo
+
+
 def test_a_misspelled_variable_does_not_start_the_demo(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="DB_HSOT is unknown; did you mean DB_HOST"):
         load_settings({"DB_HSOT": "db"}, tmp_path)

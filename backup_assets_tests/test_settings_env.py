@@ -6,7 +6,7 @@ import pytest
 
 from backup_assets.errors import SettingsError
 from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
-from backup_assets.settings_env import BY_NAME, VARIABLES, refuse_misspelled, settings_from_variables
+from backup_assets.settings_env import BY_NAME, VARIABLES, settings_from_variables
 
 
 def read(directory: Path, **variables: str) -> DatabaseSettings:
@@ -334,41 +334,3 @@ def test_a_connection_string_is_refused_and_not_repeated(tmp_path: Path, name: s
     found = mistakes(tmp_path, **{"DB_NAME": "x", name: "postgresql://u:hunter2@db/erp", "BACKUP_PREFIX": "erp"})
     assert found.startswith(f"{name}: found a connection string")
     assert "hunter2" not in found
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("DB_PASWORD", "DB_PASSWORD"),
-        ("DB_PASS", "DB_PASSWORD"),
-        ("DB_USERNAME", "DB_USER"),
-        ("DB_HSOT", "DB_HOST"),
-        ("DB_SSL_MODE", "DB_SSLMODE"),
-        ("db_host", "DB_HOST"),
-        ("BACKUP_DIRECTORY", "BACKUP_DIR"),
-        ("BACKUP_SCHEDUL", "BACKUP_SCHEDULE"),
-        ("BACKUP_TIME_ZONE", "BACKUP_TIMEZONE"),
-    ],
-)
-def test_a_misspelled_variable_is_reported_with_the_one_that_is_meant(name: str, meant: str) -> None:
-    with pytest.raises(SettingsError) as error:
-        refuse_misspelled({name: "hunter2"})
-    assert f"{name} is unknown; did you mean {meant}?" in error.value.what
-    assert "hunter2" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "DB_POOL_SIZE",
-        "DB_HOST_REPLICA",
-        "DB_HOST_2",
-        "DB_PORT_5432_TCP",
-        "BACKUP_FILE",
-        "BACKUP_ASSETS_FILE",
-        "PATH",
-        "DB_X",
-    ],
-)
-def test_variables_of_others_are_left_alone(name: str) -> None:
-    refuse_misspelled({name: "x"})

@@ -56,6 +56,58 @@ def test_what_is_backed_up_may_be_missing_on_a_host_that_only_restores(tmp_path:
     assert found(databases=[erp4], encryption={"recipients": ["A" * 40]}) == []
 
 
+PRIVATE = "AGE-SECRET-KEY-1QQPQQ9RWLFZ6Q0TA6H0Q4DHZ0H5QZ8YVZ5K2C2Y3L6D0N4J7Q9T8SX"
+
+
+@pytest.mark.parametrize("key", [PRIVATE, PRIVATE.lower(), f" {PRIVATE}"])
+@pytest.mark.parametrize("cipher", ["gpg", "age"])
+def test_a_private_key_among_the_recipients_is_refused_by_name_and_never_repeated(cipher: str, key: str) -> None:
+    (mistake,) = found(encryption={"cipher": cipher, "recipients": [key]})
+    assert mistake.startswith("encryption.recipients: holds a private key")
+    assert "age-keygen -y" in mistake
+    assert key[20:40] not in mistake
+
+
+@pytest.mark.parametrize("cipher", ["gpg", "age"])
+@pytest.mark.parametrize(
+    ("recipient", "shown"),
+    [
+        ("lena@example.com", "lena@example.com"),
+        ("0123 4567 89AB", "0123 4567 89AB"),
+        ("correct horse battery", "a text of 21 characters"),
+        ("https://lena:pw@example.com", "a text of 27 characters"),
+    ],
+)
+def test_of_a_recipient_that_is_none_only_what_anybody_may_know_is_repeated(
+    cipher: str, recipient: str, shown: str
+) -> None:
+    mistakes = found(encryption={"cipher": cipher, "recipients": [recipient]})
+    of_age = [f"encryption.recipients: {shown} is not an `age1…` key, as the cipher is age"]
+    assert mistakes == (of_age if cipher == "age" else [])
+
+
+@pytest.mark.parametrize("field", ["gpg_passphrase_file", "age_identity_file"])
+def test_a_secret_in_the_place_of_the_file_that_holds_it_is_not_repeated(field: str, tmp_path: Path) -> None:
+    (mistake,) = found(encryption={field: str(tmp_path / PRIVATE)})
+    assert mistake == f"encryption.{field}: expected the path of a file; {tmp_path} holds no file of that name"
+
+
+@pytest.mark.parametrize("field", ["gpg_passphrase_file", "age_identity_file"])
+@pytest.mark.parametrize("secret", ["kD93/fjs82+xyz/Qa==", f"# a comment\n{PRIVATE}\n" * 10], ids=["slashes", "long"])
+def test_no_part_of_a_secret_in_the_place_of_a_file_is_repeated(field: str, secret: str, tmp_path: Path) -> None:
+    (mistake,) = found(encryption={field: str(tmp_path / secret)})
+    assert mistake.startswith(f"encryption.{field}: expected the path of a file; ")
+    assert not any(part in mistake for part in ("kD93", "AGE-SECRET-KEY"))
+
+
+@pytest.mark.parametrize("lines", [1, 20])
+def test_an_ssh_key_in_the_place_of_its_file_is_not_repeated(lines: int, tmp_path: Path) -> None:
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n" * lines
+    store = {"name": "remote", "kind": "ssh", "host": "nas", "remote_dir": "/srv", "ssh_key": str(tmp_path / key)}
+    (mistake,) = found(stores=[store])
+    assert mistake == f"stores.remote.ssh_key: expected the path of a file; {tmp_path} holds no file of that name"
+
+
 def test_a_file_where_a_directory_is_needed_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert found(backup_dir=str(tmp_path / "file")) == [f"backup_dir: {tmp_path / 'file'} is not a directory"]

@@ -301,7 +301,7 @@ def _capture(
 ) -> Iterator[Event]:
     config = CaptureConfig(**context.op_execution_context.op_config)
     with as_failure():
-        slots.require_current(context.partition_key, datetime.now(UTC))
+        slots.require_current(context.partition_key, datetime.now(UTC), instead=_instead(database, kind))
         request = CaptureRequest(
             slot=context.partition_key,
             run_id=context.run.run_id,
@@ -322,6 +322,12 @@ def _capture(
         context.log.warning(warning)
     context.log.info(f"committed the set {captured.manifest.id}")
     yield from _results(database, settings, captured)
+
+
+def _instead(database: DatabaseSettings, kind: str) -> str:
+    if kind != "full" or database.rds is None or database.rds.rebuild is None:
+        return ""
+    return "RDS may still have the data of that time: materialize `rds_rebuild` for the slot"
 
 
 def _failure_or_retry(context: dg.AssetExecutionContext, error: BackupError) -> dg.Failure | dg.RetryRequested:

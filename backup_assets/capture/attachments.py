@@ -29,6 +29,7 @@ from backup_assets.sets.manifest import AttachmentsFacts
 
 ATTEMPTS = 3
 LONGEST_LIST = 1000
+NAMED_IN_A_WARNING = 3
 PROGRESS_BYTES = 8 << 20
 #: A file touched this shortly before the full's scan could change once more without its times showing it (coarse
 #: time stamps, FAT's two seconds): it is taken again, as git does for racily clean entries.
@@ -45,6 +46,20 @@ class Archived:
     archive_bytes: int
     index_sha256: str
     index_bytes: int
+
+
+def warnings_about(facts: AttachmentsFacts) -> tuple[str, ...]:
+    """Return what whoever relies on the archive must know: files that were never the same from begin to end."""
+    if not facts.changing:
+        return ()
+    more = len(facts.changing) - NAMED_IN_A_WARNING
+    names = ", ".join(facts.changing[:NAMED_IN_A_WARNING]) + (" and others" if more > 0 else "")
+    text = (
+        f"attachments changed each of the {ATTEMPTS} times that they were read, and may be stored half old, half new: "
+        f"{names}; run another backup while nothing writes to them, or let what writes them write a new file and "
+        "rename it"
+    )
+    return (text,)
 
 
 def archive_full(

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 from backup_assets import __version__
-from backup_assets.capture.attachments import archive_differential, archive_full
+from backup_assets.capture.attachments import archive_differential, archive_full, warnings_about
 from backup_assets.capture.attachments_walk import require_directory
 from backup_assets.capture.beside import beside
 from backup_assets.capture.directory_dump import pack_directory, read_whole_directory
@@ -24,6 +23,7 @@ from backup_assets.capture.dump import (
     dump_globals,
     plan_dump,
     read_whole_archive,
+    wait_for_locks_as_long,
 )
 from backup_assets.capture.fingerprints import (
     NamedQuery,
@@ -34,8 +34,10 @@ from backup_assets.capture.fingerprints import (
     tables_below,
     take_fingerprints,
 )
+from backup_assets.capture.full_archive import newest_full_archive
 from backup_assets.capture.preflight import SourceFacts, examine_source, expected_dump_bytes, require_free_disk
 from backup_assets.capture.quick_checks import CheckOutcome, QuickCheckFailed, QuickChecks
+from backup_assets.capture.request import Captured, CaptureRequest
 from backup_assets.capture.secrets import SealedSecrets, seal_secrets
 from backup_assets.capture.snapshot import exported_snapshot, read_named_files, read_schema_version, write_named_files
 from backup_assets.ciphers.configured import configured_cipher
@@ -44,6 +46,7 @@ from backup_assets.errors import EnvironmentFault
 from backup_assets.files import sha256_of
 from backup_assets.local import local_store, place_of, work_directory
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
+from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, open_session
 from backup_assets.progress import Progress
 from backup_assets.sets.backup_id import BackupId
@@ -53,36 +56,14 @@ from backup_assets.sets.manifest import (
     AttachmentsFacts,
     ClientFacts,
     Fingerprints,
-    Hold,
     Manifest,
+    RebuiltFacts,
     SnapshotFacts,
 )
 from backup_assets.settings import AttachmentsSettings, DatabaseSettings, Settings
 from backup_assets.source import source_server
 
 __all__ = ["Capture", "CaptureRequest", "Captured", "CheckOutcome", "QuickCheckFailed", "local_store", "place_of"]
-
-Kind = Literal["full", "important_tables"]
-
-
-@dataclass(frozen=True)
-class CaptureRequest:
-    """What one run asks for. ``content_hashes`` overrides the setting when given."""
-
-    slot: str
-    run_id: str
-    kind: Kind = "full"
-    label: str | None = None
-    hold: Hold | None = None
-    content_hashes: Literal["always", "important", "never"] | None = None
-
-
-@dataclass(frozen=True)
-class Captured:
-    """A committed set and what the quick checks found."""
-
-    manifest: Manifest
-    checks: tuple[CheckOutcome, ...]
 
 
 @dataclass(frozen=True)
@@ -120,7 +101,10 @@ class Capture:
         progress: Progress,
         log: Callable[[str], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        server: Server | None = None,
     ) -> None:
+        """``server`` holds the database in the place of the configured one."""
+        self._server = server
         self.database = database
         self.settings = settings
         self.request = request
@@ -142,9 +126,9 @@ class Capture:
         runs or the role cannot see everything, EnvironmentFault or TransientFault for everything around it.
         """
         self.store.check()
-        self.server = source_server(self.database)
+        self.server = self._server or source_server(self.database)
         with self.store.capture_lock(f"{self.place.prefix}-{self.place.env}", run=self.request.run_id):
-            for swept in self.store.sweep(self._now()):
+            for swept in self.store.sweep(self._now(), only=self.place):
                 self._log(f"swept a leftover of an earlier run: {swept}")
             self.catalog = Catalog(self.store, self.place)
             with work_directory(self.settings, self.database.name) as workdir:
@@ -152,24 +136,26 @@ class Capture:
 
     def _run(self, workdir: Path) -> Captured:
         queries = parse_integrity_file(self.database.integrity_sql) if self.database.integrity_sql else ()
-        attachments = self.database.attachments if self.request.kind == "full" else None
+        attachments = self.database.attachments if self.request.is_whole else None
         # First: what cannot be read is said before hours of dumping.
         if attachments is not None:
             require_directory(attachments.directory)
         sealed = self._seal_secrets(workdir)
         named_files: Path | None = None
         with open_session(self.server, self.database.database, timeout=self._timeout) as session:
+            wait_for_locks_as_long(session)
             with self._watch.stage("preflight"):
                 facts = examine_source(session, self.server.user, now=self._now())
-                self._warnings += facts.warnings
+                self._warnings += (*facts.warnings, *(self.request.past.notes if self.request.past else ()))
                 tools = self._choose_tools(facts)
                 expected = self._require_disk(facts, workdir)
             self._log(
                 f"PostgreSQL {facts.server.version} at {self.server.place}; "
                 f"pg_dump {tools.facts.version} from {tools.facts.directory}"
             )
-            with exported_snapshot(session, in_recovery=facts.in_recovery) as snapshot:
-                set_id = BackupId.make(self.request.slot, self._now(), self.request.run_id)
+            with exported_snapshot(session, in_recovery=facts.in_recovery) as exported:
+                snapshot = self._shown(exported)
+                set_id = BackupId.make(self.request.slot, self._moment(), self.request.run_id)
                 schema_version = read_schema_version(session, self.database.schema_version_query)
                 if attachments is not None and attachments.files:
                     named_files = write_named_files(session, attachments.files, workdir / "named-files")
@@ -193,6 +179,7 @@ class Capture:
             server=facts.server,
             client=tools.facts,
             snapshot=snapshot,
+            rebuilt=self._rebuilt(exported),
             artifacts=tuple(self._artifacts),
             fingerprints=fingerprints,
             attachments=archived,
@@ -203,10 +190,38 @@ class Capture:
             warnings=tuple(self._warnings),
             tool_version=__version__,
         )
+        self._require_there(manifest)
         content = manifest.to_json()
         key = self.place.manifest_key(manifest.id)
         self.store.put(key, content, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         return Captured(manifest, tuple(self._checks.outcomes))
+
+    def _require_there(self, manifest: Manifest) -> None:
+        """Raise EnvironmentFault unless every file is there in its size: hours may have passed since it was stored."""
+        found = {artifact.name: self.store.stat(self.place.key(artifact.name)) for artifact in manifest.artifacts}
+        lost = [a.name for a in manifest.artifacts if (one := found[a.name]) is None or one.size != a.size_bytes]
+        if lost:
+            raise EnvironmentFault(
+                f"the set {manifest.id} is not committed: what was stored of it is not there any more",
+                why=f"{', '.join(lost)} is gone from {self.store.describe()}, or has another size",
+                remedy="find out what removes files there, a `backup-assets sweep --apply` meanwhile perhaps, then "
+                "take the backup again",
+            )
+
+    def _moment(self) -> datetime:
+        """Return the time in the set's id, by which sets are ordered."""
+        return self.request.past.moment if self.request.past else self._now()
+
+    def _shown(self, exported: SnapshotFacts) -> SnapshotFacts:
+        """Return the snapshot with the moment that its data shows: of a server that was restored, an earlier one."""
+        past = self.request.past
+        return exported.model_copy(update={"taken_at": past.moment}) if past else exported
+
+    def _rebuilt(self, exported: SnapshotFacts) -> RebuiltFacts | None:
+        past = self.request.past
+        if past is None:
+            return None
+        return RebuiltFacts(source=past.source, server=past.server, dumped_at=exported.taken_at)
 
     def _choose_tools(self, facts: SourceFacts) -> _Tools:
         found = find_clients(self.settings.client_bin_dir)
@@ -355,7 +370,7 @@ class Capture:
 
     def _seal_secrets(self, workdir: Path) -> SealedSecrets | None:
         wanted = self.database.secrets
-        if wanted is None or self.request.kind != "full":
+        if wanted is None or not self.request.is_whole:
             return None
         with self._watch.stage("secrets"):
             sealed = seal_secrets(self.database, wanted, self.settings, workdir, now=self._now())
@@ -415,6 +430,7 @@ class Capture:
         finally:
             archive.unlink(missing_ok=True)
             index.unlink(missing_ok=True)
+        self._warnings += warnings_about(archived.facts)
         return archived.facts
 
     def _require_not_suddenly_empty(self, wanted: AttachmentsSettings, facts: AttachmentsFacts) -> None:
@@ -437,16 +453,14 @@ class Capture:
 
     def _usable_full(self, age: timedelta) -> tuple[str, Path] | None:
         """Return id and index of the newest full archive, if it is young enough and whole in the local store."""
-        for found in self.catalog.sets():
-            facts, index = found.manifest.attachments, found.manifest.artifact("index")
-            if facts is None or facts.mode != "full" or index is None or found.state != "complete":
-                continue
-            if found.taken_at < self._now() - age:
-                return None
-            path = self.store.path_of(self.place.key(index.name))
-            # Where plain files are removed once encrypted, those of the newest full archive stay.
-            return (found.id, path) if path.is_file() and sha256_of(path) == index.sha256 else None
-        return None
+        found = newest_full_archive(self.store, self.catalog, age, self._now())
+        if found is None or found.index is None:
+            if found is not None:
+                warning = f"all attachments were archived anew: {found.damage}, and {found.set_id} can be no base"
+                self._log(warning)
+                self._warnings.append(warning)
+            return None
+        return found.set_id, found.index
 
 
 def newest_reader(found: tuple[Clients, ...], major: int) -> Clients:

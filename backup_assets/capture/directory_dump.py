@@ -14,7 +14,8 @@ import zstandard
 
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.clients import Clients
-from backup_assets.process import ProgramFailed, run, started
+from backup_assets.process import ProgramFailed, require_not_killed, run, started
+from backup_assets.stores.disk_faults import explained
 
 #: Of zstd, RFC 8878, sections 3.1.1.1 and 3.1.1.2.2.
 _LONGEST_FRAME_HEADER_BYTES = 18
@@ -22,14 +23,18 @@ _REPEATED_BYTE = 1
 
 
 def pack_directory(directory: Path, target: Path) -> None:
-    """Write a directory-format dump to ``target`` as one plain tar, its list of contents first."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with (
-        os.fdopen(descriptor, "wb") as handle,
-        tarfile.open(fileobj=handle, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for path in sorted(directory.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
-            archive.add(path, arcname=path.name, filter=_anonymous)
+    """Write a directory-format dump to ``target`` as one plain tar, its list of contents first.
+
+    Raises EnvironmentFault when it cannot be written.
+    """
+    with explained(f"write {target.name}", target.parent):
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with (
+            os.fdopen(descriptor, "wb") as handle,
+            tarfile.open(fileobj=handle, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for path in sorted(directory.iterdir(), key=lambda path: (path.name != "toc.dat", path.name)):
+                archive.add(path, arcname=path.name, filter=_anonymous)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -132,10 +137,14 @@ def _data_bytes(number: str, directory: Path) -> int:
 
 @contextmanager
 def damage_of(name: str) -> Iterator[None]:
-    """Turn the failure of a program that reads a dump into CheckFailed: the dump ``name`` is damaged."""
+    """Turn the failure of a program that reads a dump into CheckFailed: the dump ``name`` is damaged.
+
+    Raises TransientFault when a signal ended it: nothing is known of the dump then, and a proof that it has stays.
+    """
     try:
         yield
     except (ProgramFailed, BrokenPipeError) as failure:
+        require_not_killed(failure, f"read the dump {name}")
         why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
         raise CheckFailed(
             f"the dump {name} cannot be read to its end", why=why, remedy="use another set or another copy"

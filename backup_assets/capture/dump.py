@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -17,14 +18,29 @@ from backup_assets.postgres.clients import Clients, has_zstd, version_of
 from backup_assets.postgres.container import container_faults
 from backup_assets.postgres.names import quote_name, statements
 from backup_assets.postgres.server import Server, database_argument
-from backup_assets.process import run, started
+from backup_assets.postgres.session import Session
+from backup_assets.process import ProgramFailed, run, started
 from backup_assets.progress import Progress, watching
+from backup_assets.stores.disk_faults import explained
 
 DumpFormat = Literal["pg_custom", "pg_custom.zst", "pg_directory.tar"]
 EXTENSIONS: dict[DumpFormat, str] = {"pg_custom": "dump", "pg_custom.zst": "dump.zst", "pg_directory.tar": "dump.tar"}
 GLOBALS_TRAILER = b"-- PostgreSQL database cluster dump complete"
+#: What the server says when bytes are none of the database's encoding, or have no equivalent in UTF-8; in Japanese as
+#: PostgreSQL's catalog ja.po has it.
+_NOT_CONVERTIBLE = (
+    "has no equivalent in encoding",
+    "で等価な文字を持ちません",
+    "invalid byte sequence for encoding",
+    "に対する不正なバイト列",
+)
 #: A table that is locked exclusively this long fails the dump with its name, instead of hanging the night through.
 LOCK_WAIT = "10min"
+
+
+def wait_for_locks_as_long(session: Session) -> None:
+    """Let a session of a capture give up on a lock when pg_dump does."""
+    session.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
 
 
 @dataclass(frozen=True)
@@ -137,9 +153,10 @@ def _create_private(path: Path) -> None:
 
 def _receive(source: BinaryIO, target: Path, zstd_level: int | None) -> None:
     if zstd_level is None:
-        _create_private(target)
-        with target.open("wb") as handle:
-            shutil.copyfileobj(source, handle, CHUNK_BYTES)
+        with explained(f"write {target.name}", target.parent):
+            _create_private(target)
+            with target.open("wb") as handle:
+                shutil.copyfileobj(source, handle, CHUNK_BYTES)
         return
     compressed = CompressedFile(target, level=zstd_level, all_cores=True)
     try:
@@ -156,17 +173,47 @@ def dump_globals(
 ) -> None:
     """Write roles, their settings and grants, and tablespaces to ``target``; without password hashes unless asked.
 
-    Raises EnvironmentFault when pg_dumpall fails, CheckFailed when its output has no end.
+    It is UTF-8 whatever the encoding of the database, and says so in its first lines. Raises EnvironmentFault when
+    pg_dumpall fails or a name has no UTF-8, CheckFailed when its output has no end.
     """
     arguments = [
         "--globals-only",
+        "--encoding=UTF8",
         "--database",
         database_argument(database),
         *(() if passwords else ("--no-role-passwords",)),
     ]
     argv = server.argv(clients, "pg_dumpall", *arguments)
-    _stream(server, "pg_dumpall", argv, target, None, timeout)
+    try:
+        _stream(server, "pg_dumpall", argv, target, None, timeout)
+    except ProgramFailed as failure:
+        if any(sign in failure.stderr for sign in _NOT_CONVERTIBLE):
+            raise _other_encoding(failure.stderr) from failure
+        raise
     require_complete_globals(target)
+    _require_utf8(target)
+
+
+def _require_utf8(path: Path) -> None:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n")
+        shown = path.read_bytes().splitlines()[line].decode("utf-8", "replace")
+        # What follows in the line may be a password's hash.
+        named = re.match(r"(?:CREATE|ALTER|COMMENT ON|GRANT) \S+ \S+", shown)
+        place = named[0] if named else f"line {line + 1}"
+        raise _other_encoding(f"what pg_dumpall wrote has other bytes than UTF-8: {place}") from error
+
+
+def _other_encoding(why: str) -> EnvironmentFault:
+    # A server keeps them as the bytes that they have in the database in which they were written.
+    return EnvironmentFault(
+        "the roles of the server cannot be written in one encoding",
+        why=why,
+        remedy="a role or its comment was written in a database of another encoding: in that one, use latin letters "
+        "for both (ALTER ROLE ... RENAME TO, COMMENT ON ROLE)",
+    )
 
 
 def require_complete_globals(path: Path) -> None:

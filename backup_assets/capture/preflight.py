@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.postgres.names import quote_name
 from backup_assets.postgres.session import Session, one_row, one_value
 from backup_assets.sets.manifest import ServerFacts
 
@@ -19,12 +20,18 @@ EXPECTED_DUMP_SHARE = 0.5
 MARGIN_BYTES = 64 << 20
 OLDEST_SERVER = 15
 
-_FACTS = """
+#: Aurora has neither a control file nor WAL files of its own, and refuses these functions.
+_HAS_CONTROL_FILE = "to_regproc('aurora_version') IS NULL"
+_FACTS = f"""
 SELECT current_setting('server_version'), current_setting('server_version_num'), current_setting('server_encoding'),
   pg_catalog.pg_database_size(current_database()), r.rolsuper, r.rolbypassrls, clock_timestamp(),
   pg_catalog.pg_is_in_recovery(), (SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
    WHERE datname = current_database()),
-  (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10)
+  (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10),
+  CASE WHEN {_HAS_CONTROL_FILE} AND has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+    THEN (SELECT system_identifier FROM pg_catalog.pg_control_system()) END,
+  CASE WHEN {_HAS_CONTROL_FILE} AND NOT pg_catalog.pg_is_in_recovery()
+    THEN ('x' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::int END
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 #: Roles that own or may use something in this database, or the database itself; the bootstrap superuser is never
@@ -47,6 +54,11 @@ WHERE current_setting('lo_compat_privileges') = 'off' AND NOT pg_has_role(m.lomo
   AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
     AND CASE a.grantee WHEN 0 THEN true ELSE pg_has_role(a.grantee, 'USAGE') END)
 """
+#: To hash large objects, their lengths must be asked for, and those stand in a table of their own.
+_UNHASHED_LARGE_OBJECTS = """
+SELECT count(*) FROM pg_catalog.pg_largeobject_metadata
+WHERE NOT has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,8 @@ def examine_source(session: Session, role: str, *, now: datetime) -> SourceFacts
 
     ``now`` is this machine's time, compared with the server's.
     """
-    version, number, encoding, size, superuser, bypass, clock, recovery, owner, bootstrap = one_row(session, _FACTS)
+    row = one_row(session, _FACTS)
+    version, number, encoding, size, superuser, bypass, clock, recovery, owner, bootstrap, system, timeline = row
     if int(number or 0) // 10000 < OLDEST_SERVER:
         raise Refused(
             f"the server's version {version} is not supported",
@@ -91,6 +104,8 @@ def examine_source(session: Session, role: str, *, now: datetime) -> SourceFacts
         version_num=int(number or 0),
         encoding=str(encoding),
         database_bytes=int(size or 0),
+        system_identifier=system,
+        timeline=int(timeline) if timeline else None,
         bootstrap_superuser=str(bootstrap),
         roles=tuple(role for role in roles if not role.startswith("pg_")),
         extensions=extensions,
@@ -98,6 +113,11 @@ def examine_source(session: Session, role: str, *, now: datetime) -> SourceFacts
     warnings: list[str] = []
     if superuser != "t":
         warnings.append("the role is no superuser: globals are taken without password hashes")
+    if (unhashed := one_value(session, _UNHASHED_LARGE_OBJECTS)) != "0":
+        warnings.append(
+            f"the contents of {unhashed} large objects cannot be compared after a restore, only their number: run "
+            f"as a superuser: GRANT pg_read_all_data TO {quote_name(role)}"
+        )
     if recovery == "t":
         warnings.append("the source is a standby: unlogged tables have no rows there, and none in this set")
     return SourceFacts(facts, superuser == "t", recovery == "t", tuple(warnings))
@@ -114,7 +134,12 @@ def _require_same_time(server: datetime, now: datetime) -> None:
         )
 
 
-def require_free_disk(directory: Path, needed_bytes: int, purpose: str) -> None:
+def require_free_disk(
+    directory: Path,
+    needed_bytes: int,
+    purpose: str,
+    remedy: str = "free space, remove old sets, or set BACKUP_DIR to a larger disk",
+) -> None:
     """Raise EnvironmentFault unless ``needed_bytes`` and a margin are free on the disk of ``directory``."""
     free = shutil.disk_usage(directory).free
     if free < needed_bytes + MARGIN_BYTES:
@@ -122,7 +147,7 @@ def require_free_disk(directory: Path, needed_bytes: int, purpose: str) -> None:
             f"not enough free disk for {purpose}",
             why=f"{free / 1e9:.2f} GB are free in {directory}, about {(needed_bytes + MARGIN_BYTES) / 1e9:.2f} GB "
             "are needed",
-            remedy="free space, remove old sets, or set BACKUP_DIR to a larger disk",
+            remedy=remedy,
         )
 
 

@@ -11,7 +11,7 @@ from backup_assets.capture.fingerprints import search_path
 from backup_assets.errors import EnvironmentFault, SettingsError
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.postgres.names import quote_name, split_table
-from backup_assets.postgres.session import Session, one_row, one_value
+from backup_assets.postgres.session import LockedOut, Session, one_row, one_value
 from backup_assets.sets.manifest import SnapshotFacts
 from backup_assets.settings import FileColumn
 
@@ -35,6 +35,8 @@ def read_schema_version(session: Session, query: str | None) -> str | None:
     session.execute(f"SET search_path = {search_path(session)}")
     try:
         return one_value(session, query.strip().removesuffix(";"))
+    except LockedOut:
+        raise
     except EnvironmentFault as error:
         raise EnvironmentFault(
             "the schema-version query failed",
@@ -56,6 +58,8 @@ def write_named_files(session: Session, columns: Sequence[FileColumn], path: Pat
             try:
                 for (name,) in session.rows(query):
                     handle.write(str(name).removeprefix(source.strip_prefix).encode() + b"\0")
+            except LockedOut:
+                raise
             except EnvironmentFault as error:
                 raise SettingsError(
                     f"the file names in {schema}.{table}.{source.column} cannot be read",

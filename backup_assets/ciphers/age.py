@@ -31,6 +31,7 @@ from backup_assets.ciphers.streaming import created, pass_through, require_progr
 from backup_assets.errors import BackupError, EnvironmentFault, SettingsError
 from backup_assets.files import commit_partial, partial_path
 from backup_assets.process import ProgramFailed
+from backup_assets.recipients import is_private_key
 from backup_assets.stores.disk_faults import explained
 
 RECIPIENT_SETTING = "AGE_RECIPIENT"
@@ -45,6 +46,8 @@ _DAMAGE = (
     "bad header MAC",
 )
 _DAMAGE += ("last chunk is empty", "failed to read nonce", "incorrect HMAC")
+#: A stanza of the header that is no longer one, of whatever type. Keys are no recipients: those are "identities".
+_DAMAGED_STANZA = re.compile(r"(failed to parse|invalid) \S+ recipient")
 _LOCKED = ("passphrase", "terminal", "/dev/tty")
 
 
@@ -128,7 +131,7 @@ class AgeCipher:
         for recipient in recipients:
             if not is_recipient(recipient):
                 # Not shown: whoever confuses the two halves of a key has put the private one here.
-                private = recipient.upper().startswith("AGE-SECRET-KEY-")
+                private = is_private_key(recipient)
                 raise SettingsError(
                     f"{RECIPIENT_SETTING} holds a private key" if private else f"{RECIPIENT_SETTING} names no age key",
                     why="a recipient is age1 and 58 letters and digits, the last ones a checksum of the others",
@@ -189,7 +192,7 @@ def _decryption_failed(source: Path, identities: Sequence[Path], failure: Progra
             why="none of the private keys there belongs to a recipient; age does not say who the recipients are",
             remedy=f"let {IDENTITY_SETTING} name the private key of AGE_RECIPIENT at the time of the backup",
         )
-    if any(part in said for part in _DAMAGE):
+    if any(part in said for part in _DAMAGE) or _DAMAGED_STANZA.search(said):
         return _damaged(source, "age decrypted it and found that it was truncated or altered")
     if any(part in said for part in _LOCKED):
         return LockedPrivateKey(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from backup_assets.errors import SettingsError
 from backup_assets.process import ProgramFailed, run
+from backup_assets.recipients import EXPOSED, is_private_key, repeatable
 
 RECIPIENT_SETTING = "GPG_RECIPIENT"
 LIST_SECONDS = 60
@@ -121,6 +122,8 @@ def recipient_keys(gpg: Sequence[str], recipients: Iterable[str], home: str) -> 
     fingerprints: dict[str, PublicKey] = {}
     for recipient in recipients:
         fingerprint = normalised(recipient)
+        if is_private_key(recipient):  # before gpg gets it as an argument, which others can read
+            raise SettingsError(f"{RECIPIENT_SETTING} holds a private key", remedy=EXPOSED)
         found = find_keys(gpg, fingerprint if _FINGERPRINT.fullmatch(fingerprint) else recipient) if fingerprint else ()
         exact = [key for key in found if key.fingerprint == fingerprint]
         if not exact:
@@ -137,7 +140,7 @@ def recipient_keys(gpg: Sequence[str], recipients: Iterable[str], home: str) -> 
 def _not_a_key(recipient: str, fingerprint: str, found: Sequence[PublicKey], home: str) -> SettingsError:
     if not _FINGERPRINT.fullmatch(fingerprint):
         return SettingsError(
-            f"{RECIPIENT_SETTING} is {recipient!r}, which is no full fingerprint",
+            f"{RECIPIENT_SETTING} is {repeatable(recipient)}, which is no full fingerprint",
             why="names and short ids can be made by anybody; only the 40 hexadecimal digits name one key",
             remedy=(
                 f"set it to the one that is yours: {'; '.join(map(str, found))}"

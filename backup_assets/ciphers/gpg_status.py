@@ -13,8 +13,9 @@ from backup_assets.process import ProgramFailed
 
 _STATUS = "[GNUPG:] "
 #: Low half of the number after `ERROR pkdecrypt_failed`: the session key does not decrypt because it was altered
-#: (GPG_ERR_CHECKSUM, GPG_ERR_WRONG_SECKEY, GPG_ERR_INV_PACKET, GPG_ERR_BAD_MPI). Others are the agent's.
-_ALTERED_SESSION_KEY = (10, 18, 14, 30)
+#: (GPG_ERR_CHECKSUM, GPG_ERR_WRONG_SECKEY, GPG_ERR_INV_PACKET, GPG_ERR_BAD_MPI; and GPG_ERR_CIPHER_ALGO, where what
+#: RSA makes of an altered number happens to begin as a session key does). Others are the agent's.
+_ALTERED_SESSION_KEY = (10, 18, 14, 30, 12)
 _REFUSAL = re.compile(r"public key decryption failed: (.*)")
 
 

@@ -27,6 +27,8 @@ _MOST_KEY_PACKETS = 100
 _LEAST_AROUND_CONTENT = 1 + 18 + 8 + 22
 #: Version, algorithms, chunk size, nonce of 15, literal packet's header, two tags.
 _LEAST_AROUND_AUTHENTICATED = 4 + 15 + 8 + 2 * 16
+#: The shortest point in use, one byte and the 32 of Curve25519; it never begins with a zero that could be left out.
+_LEAST_POINT = 1 + 32
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def _fits(algorithm: int, rest: bytes) -> bool:
         return _after_number(_after_number(rest)) == b""
     if algorithm == _ECDH:
         wrapped = _after_number(rest)
-        return bool(wrapped) and len(wrapped) == 1 + wrapped[0]
+        # An agent that is given less than a point may end, and then nothing says that it was the message.
+        return bool(wrapped) and len(wrapped) == 1 + wrapped[0] and len(rest) - len(wrapped) >= 2 + _LEAST_POINT
     return True
 
 

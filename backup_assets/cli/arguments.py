@@ -234,7 +234,11 @@ def _prune(commands: Commands[argparse.ArgumentParser]) -> None:
         commands, "prune", "show which sets the retention keeps and which may go, and why",
         module="retention", function="prune",
     )  # fmt: skip
-    command.add_argument("--store", metavar="NAME", help="this store only; default: all but buckets, which expire sets")
+    command.add_argument(
+        "--store", metavar="NAME",
+        help="this store only; `rds-REGION` (and `rds-REGION-PROFILE`, in another account) are the snapshots of a "
+        "database in RDS; default: all but buckets, which expire sets",
+    )  # fmt: skip
     command.add_argument("--apply", action="store_true", help="delete what may go")
     command.add_argument(
         "--allow-large-share", action="store_true", help="this once, even when more than retention.largest_share goes"
@@ -311,6 +315,10 @@ def _aws(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     for command in (plan, apply):
         command.add_argument("--all", action="store_true", help="show what is as wanted, too")
+    plan.add_argument(
+        "--drift", action="store_true",
+        help="let CloudFormation look for what was changed by hand in what its stacks made, too; takes minutes",
+    )  # fmt: skip
     apply.add_argument("--yes", action="store_true", help="do not ask")
     _infrastructure(inner)
     command = _command(

@@ -6,20 +6,21 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from backup_assets.aws.bundle import policies_of
 from backup_assets.aws.commands import PURPOSES
 from backup_assets.aws.provision.apply import apply_of, settled
+from backup_assets.aws.provision.drift import Drift, drift_of
 from backup_assets.aws.provision.lines import Applied, Line
 from backup_assets.aws.provision.pace import Pace
-from backup_assets.aws.provision.plan import Plan, plan_of
+from backup_assets.aws.provision.plan import Plan, access_for, plan_of
 from backup_assets.aws.scope import Roles, account_of, scope_named, scopes_of
 from backup_assets.cli.output import Column, say, say_json, say_table, tell, tell_error
 from backup_assets.errors import CheckFailed, Refused, SettingsError
 from backup_assets.files import make_private_directory, write_durably
-from backup_assets.settings import load_settings
+from backup_assets.settings import Settings, load_settings
 
 README = "README.md"
 #: RDS takes some seconds until it shows what it was asked for, and a replication longer.
@@ -49,13 +50,26 @@ def policies(arguments: Namespace) -> int:
 
 
 def plan(arguments: Namespace) -> int:
-    """Show what AWS lacks or has otherwise; status 1 when anything differs."""
-    found = plan_of(load_settings())
+    """Show what AWS lacks or has otherwise; status 1 when anything differs, 3 when drift cannot be looked for."""
+    settings = load_settings()
+    found = plan_of(settings)
+    if arguments.drift:
+        found = _with_drift(found, settings)
     if arguments.json:
         say_json(_as_json(found, ()))
     else:
         _show(found, all_lines=arguments.all)
     return _ended(found)
+
+
+def _with_drift(found: Plan, settings: Settings) -> Plan:
+    """Return the plan with what somebody changed by hand in what the stacks made, which takes minutes."""
+    drifts = []
+    for stack in found.stacks:
+        if stack.stack is not None:
+            tell(f"{stack.place}: waiting for CloudFormation, which looks for changes by hand; it can take minutes")
+            drifts.append(drift_of(access_for(settings).within(stack.wanted.region), stack, Pace()))
+    return replace(found, drifts=tuple(drifts))
 
 
 def apply(arguments: Namespace) -> int:
@@ -113,9 +127,26 @@ def _ended(found: Plan) -> int:
     for state, text in _ENDS.items():
         if by_state[state]:
             tell(f"{len(by_state[state])} {text}")
+    _tell_drift(found)
+    if found.faults:
+        return found.faults[0].exit_code
     if not found.differing:
         tell("AWS is as wanted, as far as this command looks")
     return CheckFailed.exit_code if found.differing else 0
+
+
+def _tell_drift(found: Plan) -> None:
+    for one in found.drifts or ():
+        if one.error:
+            tell_error(one.error)
+        else:
+            found_there = f"differences: {len(one.lines)}" if one.lines else "no drift"
+            tell(f"{one.place}: {found_there}; resources looked at: {one.checked}")
+    unchecked = [f"{one.place}: {', '.join(one.unchecked)}" for one in found.drifts or () if one.unchecked]
+    if unchecked:
+        tell(f"not looked at for drift: {'; '.join(unchecked)}")
+    if found.drifts is not None and not found.drifts:
+        tell("there is no stack yet in which something could have been changed by hand")
 
 
 _ENDS = {
@@ -128,7 +159,14 @@ _ENDS = {
 
 def _as_json(found: Plan, done: Iterable[Applied]) -> dict[str, object]:
     applied = [{"place": one.place, "text": one.text, "error": str(one.error or "")} for one in done]
-    return {"lines": [_line(one) for one in found.lines], "queue_url": found.queue_url, "applied": applied}
+    drifts = None if found.drifts is None else [_drift(one) for one in found.drifts]
+    lines = [_line(one) for one in found.lines]
+    return {"lines": lines, "queue_url": found.queue_url, "applied": applied, "drift": drifts}
+
+
+def _drift(one: Drift) -> dict[str, object]:
+    error = str(one.error or "")
+    return {"place": one.place, "checked": one.checked, "not_checked": list(one.unchecked), "error": error}
 
 
 def _line(one: Line) -> dict[str, object]:

@@ -26,11 +26,11 @@ def list_documents(arguments: Namespace) -> int:
     """List the documents of a store, newest first; status 1 when one is damaged."""
     context = _context(arguments)
     catalog = context.catalog_to_show()
-    sets = catalog.sets()
+    sets, now = catalog.sets(), datetime.now(UTC)
     if arguments.json:
-        say_json([_line(one) for one in sets])
+        say_json([_line(one, now) for one in sets])
     elif sets:
-        say_table(_LISTED, [_row(one) for one in sets])
+        say_table(_LISTED, [_row(one, now) for one in sets])
     else:
         tell(f"no document of the infrastructure yet in {context.store.describe()}")
     for damage in catalog.problems:
@@ -80,7 +80,8 @@ def _chosen(catalog: Catalog, selector: str) -> BackupSet:
     return catalog.resolve(selector, kind=KIND)
 
 
-def _line(one: BackupSet) -> dict[str, object]:
+def _line(one: BackupSet, now: datetime) -> dict[str, object]:
+    proof = one.proof_at(now)
     return {
         "id": one.id,
         "slot": one.manifest.slot,
@@ -89,13 +90,14 @@ def _line(one: BackupSet) -> dict[str, object]:
         "faults": list(one.faults),
         "size_bytes": one.manifest.size_bytes,
         "encrypted": _is_encrypted(one),
-        "verified": None if one.verified is None else {"at": one.verified.at, "content": one.verified.content},
+        "verified": None if proof is None else {"at": proof.at, "content": proof.content},
         "copies": {store: record.copied_at for store, record in one.copies.items()},
         "not_captured": list(one.manifest.warnings),
     }
 
 
-def _row(one: BackupSet) -> list[str]:
+def _row(one: BackupSet, now: datetime) -> list[str]:
+    proof = one.proof_at(now)
     return [
         one.id,
         one.manifest.slot,
@@ -103,7 +105,7 @@ def _row(one: BackupSet) -> list[str]:
         one.state,
         human_bytes(one.manifest.size_bytes),
         "yes" if _is_encrypted(one) else "no",
-        "-" if one.verified is None else f"{age(one.verified.at, datetime.now(UTC))} ago",
+        "-" if proof is None else f"{age(proof.at, now)} ago",
         ", ".join(sorted(one.copies)) or "-",
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from backup_assets.release.assets import release_job_name
 from backup_assets.release.proving import release_hold
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet
+from backup_assets.slots import SlotOver
 
 CHECK_FAILED = 1
 #: The check that takes long, and that --no-verify leaves out.
@@ -106,24 +106,13 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
     if not request.verify:
         expected = {key for key in expected if key.name != TRIAL_RESTORE}
         job = job.get_subset(asset_selection=set(job.asset_layer.selected_asset_keys), asset_check_selection=expected)
-    run_id = str(uuid.uuid4())
+    run_config = dg.RunConfig(ops={op: config}, loggers=loggers_of(verbose=request.verbose))
     begun = time.monotonic()
-    raised: list[BackupError] = []
-    token = RAISED.set(raised)
-    try:
-        with at_work(dagster_home(), run_id):
-            result = job.execute_in_process(
-                run_config=dg.RunConfig(ops={op: config}, loggers=loggers_of(verbose=request.verbose)),
-                instance=instance,
-                run_id=run_id,
-                partition_key=slots.current_key(now),
-                tags={STARTED_BY: COMMAND_LINE},
-                raise_on_error=False,
-            )
-    except DagsterExecutionInterruptedError:  # Dagster's own name for Ctrl-C
-        raise KeyboardInterrupt from None
-    finally:
-        RAISED.reset(token)
+    slot = slots.current_key(now)
+    result, raised = _run_into(slot, job, run_config, instance)
+    if any(isinstance(error, SlotOver) for error in raised):  # it ended between the look at the clock and the capture
+        tell(f"the slot {slot} has just ended: once more, into the next one")
+        result, raised = _run_into(slots.current_key(datetime.now(UTC)), job, run_config, instance)
     done = _done(context, result, expected, tuple(raised), time.monotonic() - begun)
     if _interrupted(result):
         if done.taken is not None:
@@ -132,10 +121,34 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
     return done
 
 
+def _run_into(
+    slot: str, job: dg.JobDefinition, run_config: dg.RunConfig, instance: DagsterInstance
+) -> tuple[dg.ExecuteInProcessResult, list[BackupError]]:
+    """Run the job for a slot, and return its result with the errors that it raised."""
+    run_id = str(uuid.uuid4())
+    raised: list[BackupError] = []
+    token = RAISED.set(raised)
+    try:
+        with at_work(dagster_home(), run_id):
+            result = job.execute_in_process(
+                run_config=run_config,
+                instance=instance,
+                run_id=run_id,
+                partition_key=slot,
+                tags={STARTED_BY: COMMAND_LINE},
+                raise_on_error=False,
+            )
+    except DagsterExecutionInterruptedError:  # Dagster's own name for Ctrl-C
+        raise KeyboardInterrupt from None
+    finally:
+        RAISED.reset(token)
+    return result, raised
+
+
 def _config(request: BackupRequest, now: datetime) -> CaptureConfig:
     hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
     if request.release is None:
-        hold_from(request.hold, request.hold_until)
+        hold_from(request.hold, request.hold_until, now=now)
         return CaptureConfig(
             label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes
         )
@@ -145,25 +158,17 @@ def _config(request: BackupRequest, now: datetime) -> CaptureConfig:
             remedy="leave out --important-tables, --no-verify, --content-hashes and --label: the release names the set",
         )
     # The hold is part of the manifest, so that no store can have the set without it.
-    asked = hold_from(request.hold or f"release {request.release}", request.hold_until)
+    asked = hold_from(request.hold or f"release {request.release}", request.hold_until, now=now)
     hold = release_hold(request.release, asked and asked.reason, asked and asked.until, now)
-    if hold.until is not None and hold.until <= now:
-        raise Refused(
-            "the hold would be over already",
-            why=f"it ends {hold.until.isoformat()}",
-            remedy="give a later --hold-until",
-        )
     until = hold.until.isoformat() if hold.until else None
     return CaptureConfig(label=request.release, hold=hold.reason, hold_until=until, content_hashes=ContentHashes.ALWAYS)
 
 
 def _job(context: Context, now: datetime, name: str) -> dg.JobDefinition:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)  # of partitioned checks; the tests run with this release
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        from backup_assets.definitions import database_definitions
+    # This also silences, for good, what Dagster says of its previews: it says it again when the job is carried out.
+    from backup_assets.definitions import database_definitions
 
-        return database_definitions(context.database, context.settings, now).resolve_job_def(name)
+    return database_definitions(context.database, context.settings, now).resolve_job_def(name)
 
 
 def loggers_of(*, verbose: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets.cli.context import Context, context_of
@@ -200,7 +201,7 @@ def _say_proofs(latest: BackupSet, restored: Restored, files: int, drilled: Dril
     figures = manifest.fingerprints
     hashed = sum(1 for table in figures.tables if table.content_hash is not None)
     roles = len(manifest.server.roles)
-    proof = latest.verified
+    proof = latest.proof_at(datetime.now(UTC))
     trial = sum(proof.durations.values()) if proof else 0.0
     rows = [
         ("rows compared", str(restored.rows), f"{stages.get('compare', 0.0):.1f}"),

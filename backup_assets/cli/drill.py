@@ -31,7 +31,7 @@ def drill(arguments: Namespace) -> int:
                 ("store", f"{done.store}: {done.where}"),
                 ("seconds", f"{done.total_seconds:.1f}"),
                 ("rto", f"{duration(done.rto_hours * 3600)}, {_met(done.within_rto)}"),
-                ("rpo", "no set" if done.age_hours is None else f"the set was {duration(done.age_hours * 3600)} old"),
+                ("rpo", _age(done)),
                 ("report", str(done.report_path)),
             ]
         )
@@ -65,6 +65,12 @@ def show_in_dagster(context: Context, done: Drilled) -> None:
     except (BackupError, DagsterError, SQLAlchemyError) as error:
         said = error if isinstance(error, BackupError) else " ".join(str(error).split())[:300]
         tell(f"warning: the drill is recorded beside the sets, and cannot be shown in Dagster: {said}")
+
+
+def _age(done: Drilled) -> str:
+    if done.age_hours is None:
+        return "no set" if done.set_id is None else "not known: what the set says that it shows is still to come"
+    return f"the set was {duration(done.age_hours * 3600)} old"
 
 
 def _met(within: bool | None) -> str:

@@ -103,8 +103,15 @@ def _say_done(arguments: Namespace, work: Restore, done: Restored, source: str) 
 def _compared(work: Restore, done: Restored) -> str:
     if not work.compared:
         return "NOTHING"
-    depth = "content included" if work.content_known else "by their number only: no content hashes were taken"
-    return f"{done.rows} rows in {done.tables} tables equal their manifest, {depth}"
+    return f"{done.rows} rows in {done.tables} tables equal their manifest, {_depth(work)}"
+
+
+def _depth(work: Restore) -> str:
+    if work.content_known:
+        return "content included"
+    if work.content_known_in_part:
+        return "their content in part: not everything has content hashes (`backup-assets show` lists the warnings)"
+    return "by their number only: no content hashes were taken"
 
 
 def _from_files(context: Context, request: RestoreRequest, files: NamedFiles) -> Restore:

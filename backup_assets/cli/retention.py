@@ -8,13 +8,16 @@ from typing import Any
 
 from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import Column, local_time, say_json, say_table, tell
+from backup_assets.errors import SettingsError
+from backup_assets.named_stores import LOCAL
 from backup_assets.progress import human_bytes
 from backup_assets.retention.holding import Held, place_hold, release_holds
-from backup_assets.retention.pruning import Pruned, prune_all
+from backup_assets.retention.pruning import Pruned, halved_text, prune_all
 from backup_assets.retention.pruning import prune as prune_store
 from backup_assets.sets.holds import hold_from
 from backup_assets.sets.manifest import Hold
 from backup_assets.sets.retention_plan import Line, RetentionPlan
+from backup_assets.settings_aws import RdsSettings
 
 NOT_DONE = 1
 
@@ -27,10 +30,11 @@ def prune(arguments: Namespace) -> int:
     options = {"apply": arguments.apply, "allow_large_share": arguments.allow_large_share}
     if named is None:
         pruned = [*prune_all(context.database, context.settings, **options), *_of_rds(context, **options)]
-    elif named.startswith("rds-") and context.database.rds is not None:
-        pruned = list(_of_rds(context, only=named, **options))
-    else:
+    elif context.database.rds is None or named in _stores(context):
         pruned = [prune_store(context.database, context.settings, named, **options)]
+    else:
+        _require_place(context, context.database.rds, named)
+        pruned = list(_of_rds(context, only=named, **options))
     if arguments.json:
         say_json([_as_json(one) for one in pruned])
     else:
@@ -41,6 +45,23 @@ def prune(arguments: Namespace) -> int:
     for one in pruned:
         _tell(one)
     return 0 if all(one.is_well for one in pruned) else NOT_DONE
+
+
+def _stores(context: Context) -> tuple[str, ...]:
+    return (LOCAL, *(store.name for store in context.settings.stores))
+
+
+def _require_place(context: Context, rds: RdsSettings, named: str) -> None:
+    """Raise SettingsError, with every name that there is, for one that is no place of snapshots either."""
+    from backup_assets.aws.rds.pruning import places_of
+
+    places = places_of(context.settings, rds)
+    if named not in places:
+        raise SettingsError(
+            f"there is no store {named}",
+            why=f"configured: {', '.join((*_stores(context), *places))}",
+            remedy="correct the name, or configure the store (docs/off-site.md); rds-… are the snapshots in RDS",
+        )
 
 
 def _of_rds(context: Context, **options: Any) -> Iterator[Pruned]:
@@ -68,6 +89,10 @@ def _tell(one: Pruned) -> None:
         for set_id in one.plan.damaged:
             tell(f"{one.store}: the manifest of {set_id} is damaged, and nothing is decided about that set")
         tell(f"{one.store}: {_outcome(one, one.plan)}")
+    for set_id in one.carried:
+        tell(f"{one.store}: {set_id} is held there too now, as in another store")
+    for halved in one.halved:
+        tell(f"{one.store}: {halved_text(one.store, halved)}")
     for failed in one.failed:
         tell(f"{one.store}: {failed.set_id} was not deleted, the next run tries again: {failed.error}")
     if one.error is not None:
@@ -102,18 +127,30 @@ def _as_json(one: Pruned) -> dict[str, Any]:
             }
             for line in (made.lines if made else ())
         ],
-        "deleted": [{"id": done.set_id, "files": done.files, "size_bytes": done.size} for done in one.deleted],
+        "deleted": [
+            {"id": done.set_id, "files": done.files, "size_bytes": done.size, "left": list(done.left)}
+            for done in one.deleted
+        ],
         "failed": [{"id": done.set_id, "error": str(done.error)} for done in one.failed],
+        "held_too": list(one.carried),
         "kept_bytes": made.kept_bytes if made else None,
         "freed_bytes": sum(done.size for done in one.deleted) if one.applied else (made.freed_bytes if made else None),
     }
 
 
 def hold(arguments: Namespace) -> int:
-    """Hold a set in every store that has it; status 1 when one of them did not take it."""
+    """Hold a set in every store that has it; status 1 when one of them did not take it, or it is not held then."""
     context = context_of(arguments)
     wished = hold_from(arguments.reason, arguments.until) or Hold(reason=arguments.reason)
-    return _told(place_hold(context.database, context.settings, arguments.set, wished), arguments)
+    held = place_hold(context.database, context.settings, arguments.set, wished)
+    status = _told(held, arguments)
+    if held.hold is None:
+        tell(
+            f"error: no hold of {held.set_id} is in force where its manifest can be read: repeat this when every store "
+            "above can be written"
+        )
+        return NOT_DONE
+    return status
 
 
 def unhold(arguments: Namespace) -> int:

@@ -24,7 +24,8 @@ from backup_assets.named_stores import LOCAL, address_of
 from backup_assets.progress import human_bytes
 from backup_assets.retention.sweeping import sweep_store
 from backup_assets.sets.backup_set import BackupSet, Damage
-from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.manifest import Manifest, RebuiltFacts
+from backup_assets.sets.record_order import believed, is_believed
 from backup_assets.sets.records import (
     CopyRecord,
     DrillRecord,
@@ -33,6 +34,7 @@ from backup_assets.sets.records import (
     RestoreRecord,
     VerificationRecord,
 )
+from backup_assets.sets.servers import server_of
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.ssh import SshStore
 
@@ -76,7 +78,7 @@ def list_sets(arguments: Namespace) -> int:
         if not listed:
             tell(_nothing_there(contexts[0]))
     for damage in damages:
-        tell(f"damaged: {damage.text}")
+        tell(f"{'not readable' if damage.denied else 'damaged'}: {damage.text}")
     return DAMAGED if damages else 0
 
 
@@ -91,8 +93,9 @@ def _nothing_there(context: Context) -> str:
 
 
 def _line(context: Context, one: BackupSet, now: datetime) -> dict[str, Any]:
-    manifest, proof, hold = one.manifest, one.verified, one.hold_at(now)
-    failed = one.verifications[-1] if one.verifications and not one.verifications[-1].passed else None
+    manifest, proof, hold = one.manifest, one.proof_at(now), one.hold_at(now)
+    last = (believed(one.verifications, now) or [None])[-1]
+    failed = last if last is not None and not last.passed else None
     return {
         "id": one.id,
         "database": context.database.name,
@@ -117,7 +120,7 @@ def _damaged_line(context: Context, damage: Damage) -> dict[str, Any]:
     return {
         "id": damage.set_id,
         "database": context.database.name,
-        "state": "damaged",
+        "state": "denied" if damage.denied else "damaged",
         "faults": [damage.text],
         **dict.fromkeys(nothing),
         "copies": {},
@@ -187,7 +190,8 @@ def show(arguments: Namespace) -> int:
     if one.records or one.damaged_records:
         heading("records")
         rows = [(record.kind, local_time(record.at), _told(record)) for record in one.records]
-        rows += [(damage.kind, "-", f"DAMAGED: {damage.text}") for damage in one.damaged_records]
+        faults = [(damage, "NOT READABLE" if damage.denied else "DAMAGED") for damage in one.damaged_records]
+        rows += [(damage.kind, "-", f"{fault}: {damage.text}") for damage, fault in faults]
         say_table((Column("record"), Column("when"), Column("what", wide=True)), rows)
     heading("restore with stock programs alone (PGHOST, PGPORT, PGUSER name the server)")
     say(script.rstrip())
@@ -239,7 +243,8 @@ def _fetch_command(context: Context, key: str) -> str:
 
 
 def _say_set(one: BackupSet) -> None:
-    manifest, hold, proof = one.manifest, one.hold_at(datetime.now(UTC)), one.verified
+    now = datetime.now(UTC)
+    manifest, hold, proof = one.manifest, one.hold_at(now), one.proof_at(now)
     facts = [
         ("set", one.id),
         ("database", f"{manifest.source_database} ({manifest.database}, {manifest.env}, {manifest.tier})"),
@@ -252,8 +257,10 @@ def _say_set(one: BackupSet) -> None:
         ("encrypted", _encryption(one)),
         ("rows", _rows(manifest)),
         ("server", f"PostgreSQL {manifest.server.version}, {human_bytes(manifest.server.database_bytes)} on disk"),
+        *((("system", str(system)),) if (system := server_of(manifest)) else ()),
         ("dumped by", f"pg_dump {manifest.client.version} from {manifest.client.directory}"),
         ("snapshot", f"LSN {manifest.snapshot.lsn}"),
+        *((("rebuilt", _rebuilt(manifest.rebuilt)),) if manifest.rebuilt else ()),
         ("schema version", manifest.schema_version or "-"),
         ("needs", ", ".join(sorted(manifest.needs)) or "nothing else"),
         ("hold", f"{hold.reason}{f', until {local_time(hold.until)}' if hold.until else ''}" if hold else "-"),
@@ -270,6 +277,10 @@ def _say_set(one: BackupSet) -> None:
         )
     facts += [("warning", warning) for warning in manifest.warnings]
     say_facts(facts)
+
+
+def _rebuilt(facts: RebuiltFacts) -> str:
+    return f"from {facts.source}; dumped {local_time(facts.dumped_at)} from the restored {facts.server}"
 
 
 def _encryption(one: BackupSet) -> str:
@@ -295,7 +306,11 @@ def _told(record: Record) -> str:
     if isinstance(record, VerificationRecord):
         content = ", content compared" if record.content else ""
         outcome = "passed" if record.passed else "FAILED: " + _problems(record)
-        return f"{record.level} in {record.store}{content}: {outcome} ({sum(record.durations.values()):.1f} s)"
+        told = f"{record.level} in {record.store}{content}: {outcome} ({sum(record.durations.values()):.1f} s)"
+        believable = is_believed(record, datetime.now(UTC))
+        return (
+            told if believable else f"{told}; it does not count, its time is to come: a clock was wrong, verify again"
+        )
     if isinstance(record, RestoreRecord):
         outcome = "done" if record.passed else "FAILED: " + _problems(record)
         kept = f", old one kept as {record.kept_old_database}" if record.kept_old_database else ""

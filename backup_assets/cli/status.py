@@ -40,7 +40,7 @@ _SHOWN = {"met": "ok", "warn": "warn", "broken": "fail", "unknown": "unknown"}
 
 
 def status(arguments: Namespace) -> int:
-    """Measure every database, or one; status 1 when an objective is broken (with `--strict`: not met).
+    """Measure every database, or one; status 1 when an objective is broken (with `--strict`: not met) or sets are lost.
 
     Without any further store that 3-2-1 does not hold is shown, and counts with `--strict` only: it is how this was
     set up, and a check that is always red hides the day on which something breaks.
@@ -53,7 +53,11 @@ def status(arguments: Namespace) -> int:
     now = datetime.now(UTC)
     measured = [measure(database, settings, now) for database in databases]
     if arguments.store is None:
-        bad = [one for figures in measured for one in _objectives(figures, strict=arguments.strict)]
+        bad = [
+            one
+            for figures in measured
+            for one in (*_objectives(figures, strict=arguments.strict), *_of_every_store(figures))
+        ]
     else:
         bad = [one for figures in measured for one in _of_store(figures, arguments.store)]
     if arguments.json:
@@ -81,7 +85,22 @@ def _as_set_up(figures: DatabaseFigures, objective: Objective) -> bool:
 
 def _of_store(figures: DatabaseFigures, name: str) -> list[str]:
     stores = [one for one in figures.stores if one.name == name]
-    return [f"{figures.database}: {one.error or one.late}" for one in stores if one.error or one.late]
+    late = [f"{figures.database}: {one.error or one.late}" for one in stores if one.error or one.late]
+    return [*late, *(f"{figures.database}: {name}: {one}" for store in stores for one in _wrong_in(store))]
+
+
+def _of_every_store(figures: DatabaseFigures) -> list[str]:
+    """Return what no objective tells: the newest set may be there, and younger than promised, all the same."""
+    return [f"{figures.database}: {store.name}: {one}" for store in figures.stores for one in _wrong_in(store)]
+
+
+def _wrong_in(store: StoreFigures) -> list[str]:
+    found = (
+        f"sets that lost files: {len(store.lost)}" if store.lost else "",
+        f"sets that were copied there and are gone: {len(store.vanished)}" if store.vanished else "",
+        f"servers that write there under this name: {len(store.servers)}" if store.servers else "",
+    )
+    return [one for one in found if one]
 
 
 def _summary(measured: list[DatabaseFigures], bad: list[str]) -> str:
@@ -119,10 +138,11 @@ def _number(value: float | None, unit: str) -> str:
 def _store_row(one: StoreFigures, now: datetime) -> list[str]:
     if one.error:
         return [one.name, "fail", "-", "-", "-", "-", "-", "-", one.error]
-    notes = [one.late, one.not_apart, "off-site" if one.off_site else "", one.region]
+    wrong = _wrong_in(one)
+    notes = [one.late, *wrong, one.not_apart, "off-site" if one.off_site else "", one.region]
     return [
         one.name,
-        "fail" if one.late else "warn" if one.incomplete or one.damaged else "ok",
+        "fail" if one.late or wrong else "warn" if one.incomplete or one.damaged else "ok",
         str(one.sets),
         str(one.incomplete + one.damaged),
         human_bytes(one.bytes),

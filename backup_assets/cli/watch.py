@@ -10,6 +10,7 @@ from backup_assets.errors import Refused
 from backup_assets.instance import dagster_instance
 from backup_assets.settings import load_settings
 from backup_assets.watch.channels import channels_of, send
+from backup_assets.watch.conditions import Condition
 from backup_assets.watch.messages import trial_letter
 from backup_assets.watch.rounds import make_round
 from backup_assets.watch.sensors import runs_reader, summary
@@ -24,18 +25,20 @@ def watch(arguments: Namespace) -> int:
     """Make one look as the sensor does; status 1 when it could not look, or could not tell somebody."""
     settings = load_settings()
     reader = runs_reader(dagster_instance(), settings)
-    done = make_round(settings, datetime.now(UTC), reader, seconds=PATIENCE_SECONDS)
+    # This process looks once: what has not answered by then is told now or never.
+    done = make_round(settings, datetime.now(UTC), reader, seconds=PATIENCE_SECONDS, silent_seconds=0.0)
     if arguments.json:
         say_json(
             {
                 "conditions": [{"key": one.key, **_fields(one)} for one in done.conditions],
                 "announced": [{"key": one.key, "occasion": one.occasion} for one in done.announced],
                 "problems": done.problems,
+                "not_judged": done.unjudged,
                 "heartbeat": done.pinged,
             }
         )
     else:
-        say(summary(done.conditions))
+        say(summary(done.conditions, done.unjudged))
         columns = (Column("state"), Column("condition"), Column("because", wide=True), Column("to do", wide=True))
         rows = [
             ("fail" if one.severity == "error" else "warn", one.key, f"{one.title}: {one.cause}", one.remedy)
@@ -69,5 +72,6 @@ def alert_test(arguments: Namespace) -> int:
     return FAILED if any(failures.values()) else 0
 
 
-def _fields(condition: object) -> dict[str, object]:
-    return dict(vars(condition))
+def _fields(condition: Condition) -> dict[str, object]:
+    fields = dict(vars(condition))
+    return {**fields, "patience": condition.patience.total_seconds()}

@@ -64,11 +64,11 @@ class Ports:
         """Whether all can be listened on now."""
         return all(is_free(port) for port in asdict(self).values())
 
-    def remove_sockets(self) -> None:
-        """Remove the sockets that a killed server leaves in /tmp; where they are is not to be configured."""
-        parts = (("master", self.master_rpc), ("volume", self.volume_rpc), ("filer", self.filer_rpc))
-        for part, port in (*parts, ("s3", self.s3_rpc)):
-            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108 - the server's choice
+    @property
+    def sockets(self) -> list[Path]:
+        """The sockets that the server makes beside the ports; where they are is not to be configured."""
+        parts = {"master": self.master_rpc, "volume": self.volume_rpc, "filer": self.filer_rpc, "s3": self.s3_rpc}
+        return [Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in parts.items()]  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,8 @@ class Weed:
                     f"the object server in {self.directory} did not stop", remedy=f"end the process {self.pid}"
                 )
             time.sleep(0.02)
-        self.ports.remove_sockets()
+        for path in self.ports.sockets:
+            path.unlink(missing_ok=True)
 
     def _log_tail(self) -> str:
         with self.log.open("rb") as handle:

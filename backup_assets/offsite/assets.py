@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def _build_copy(
         metadata=reading_of_copy(_PAGES[_base_name(store)], store, place_of(database, settings).root),
         description=f"Every set of the slot in {where}{_origin(store)}, with the sets that they require: artifacts "
         "first, the manifest last. What is there already is compared and not sent again, so that a backfill copies "
-        "what is missing.",
+        "what is missing; a set that is only required, and was proven there before, may be listed without comparing.",
     )
     check = dg.AssetCheckSpec(
         CHECK,
@@ -158,11 +159,11 @@ def _summary(done: Sequence[Copied], where: str) -> str:
     if failed:
         lines = [f"{len(failed)} of {len(done)} sets are not in {where}"]
         return "\n\n".join([*lines, *(f"{one.set_id}: {one.error}" for one in failed)])
-    sent = [one for one in done if one.state == "copied"]
-    return (
-        f"{len(done)} in {where}: {len(sent)} copied now ({human_bytes(sum(one.sent_bytes for one in sent))}), "
-        f"{len(done) - len(sent)} there already"
-    )
+    by_state = Counter(one.state for one in done)
+    sent = human_bytes(sum(one.sent_bytes for one in done))
+    listed = f", {by_state['listed']} listed, not compared" if by_state["listed"] else ""
+    present = f"{by_state['present']} there already and equal"
+    return f"{len(done)} in {where}: {by_state['copied']} copied now ({sent}), {present}{listed}"
 
 
 def _figures(done: Sequence[Copied], uri: str) -> dict[str, Any]:
@@ -179,6 +180,7 @@ def _figures(done: Sequence[Copied], uri: str) -> dict[str, Any]:
         "throughput_bytes_per_second": int(sent / seconds) if sent and seconds else 0,
         "set_count": len(done),
         "copied_count": sum(one.state == "copied" for one in done),
+        "listed_count": sum(one.state == "listed" for one in done),
         "address": uri,  # the next one is not among what the pages show
         "dagster/uri": uri,
         "sets": dg.MetadataValue.md("\n".join(rows)),

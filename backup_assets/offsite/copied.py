@@ -18,9 +18,10 @@ from backup_assets.sets.manifest import Manifest, SetKind
 from backup_assets.sets.place import META, Place, StoredObject, record_kind_of, set_id_of
 from backup_assets.sets.records import CopiedArtifact, CopyRecord, record_key
 from backup_assets.sets.retention_class import RetentionClass, retention_class
-from backup_assets.stores.contract import Store
+from backup_assets.stores.contract import ConflictingObject, MissingObject, Store
 
 Kind = SetKind
+State = Literal["copied", "present", "listed", "failed"]
 
 
 @runtime_checkable
@@ -45,12 +46,13 @@ class CarriesMetadata(Protocol):
 class Copied:
     """What became of one set: ``copied`` now, ``present`` already and proven equal, or ``failed`` with its error.
 
-    ``size_bytes`` is that of the whole set, ``sent_bytes`` what had to be sent; ``required``: another set needs it.
+    ``listed``: every file is there in its size, and what they hold was not looked at this time. ``size_bytes`` is that
+    of the whole set, ``sent_bytes`` what had to be sent; ``required``: another set needs it.
     """
 
     set_id: str
     store: str
-    state: Literal["copied", "present", "failed"]
+    state: State
     size_bytes: int = 0
     sent_bytes: int = 0
     artifacts: int = 0
@@ -63,6 +65,8 @@ class Copied:
             return f"{self.set_id} was not copied to {self.store}: {self.error.what}"
         if self.state == "present":
             return f"{self.set_id} is in {self.store} already, and equal"
+        if self.state == "listed":
+            return f"{self.set_id} is in {self.store} already: listed, not compared"
         return f"{self.set_id} copied to {self.store}: {self.sent_bytes} bytes in {self.seconds:.1f} s"
 
 
@@ -182,6 +186,25 @@ def record_copy(local: Store, place: Place, manifest: Manifest, copied: Copied, 
     )
     body = record.to_json()
     local.put(record_key(place, record), body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+
+
+def is_known_equal(store: Store, key: str, *, sha256: str) -> bool:
+    """Tell whether a store knows by itself, without reading, that an object is what was put; False: it cannot tell.
+
+    Raises MissingObject, and ConflictingObject when it knows of something else.
+    """
+    stored = store.stat(key)
+    if stored is None:
+        raise MissingObject(
+            f"{key} was listed in {store.describe()} and is not there", remedy="find out who removes files there"
+        )
+    if stored.sha256 is not None and stored.sha256 != sha256:
+        raise ConflictingObject(
+            f"{key} exists in {store.describe()} with other content",
+            why=f"it has SHA-256 {stored.sha256} instead of {sha256}",
+            remedy="nothing was changed; delete the set there, and copy it again",
+        )
+    return stored.sha256 is not None
 
 
 def names_in(store: Store, place: Place, folder: str = "") -> dict[str, StoredObject]:

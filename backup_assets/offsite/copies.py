@@ -15,8 +15,10 @@ from backup_assets.offsite.copied import (
     Copied,
     InOrder,
     Kind,
+    State,
     classed,
     described,
+    is_known_equal,
     is_there,
     is_whole,
     missing_records,
@@ -33,7 +35,7 @@ from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import META, Place, StoredObject, is_manifest, record_kind_of, set_id_of
 from backup_assets.sets.records import parse_record, record_key
 from backup_assets.settings import DatabaseSettings, Settings
-from backup_assets.stores.contract import Store, TransferDamaged
+from backup_assets.stores.contract import AccessDenied, Store, TransferDamaged
 from backup_assets.stores.read_back import read_back
 
 #: Left free on a disk that copies are stored on, in bytes: for manifests, records and what others write meanwhile.
@@ -95,7 +97,8 @@ def copy_sets(
 
     Artifacts go first and the manifest last, so that the target lists a set only when it is whole. A set that is
     incomplete, or whose bytes are not those of its manifest, is not copied; it is among the results with its error,
-    and the others go all the same. What is there already is compared and not sent again. Raises EnvironmentFault or
+    and the others go all the same. What is there already is compared and not sent again; a set that is only required,
+    and that the target has proven before, is as a rule just looked up (state ``listed``). Raises EnvironmentFault or
     TransientFault when the target cannot be used; what was copied until then stays, and is recorded.
     """
     copying = _Copying(database, settings, target, log, now)
@@ -147,20 +150,20 @@ class _Copying(InOrder):
         begun = time.monotonic()
         try:
             manifest = self._form(one)
-            sent = self._copy(one, manifest, required=required)
+            state, sent = self._copy(one, manifest, required=required)
         except (CheckFailed, Refused) as error:
             return Copied(one.id, self._target.name, "failed", error=error)
         seconds = round(time.monotonic() - begun, 3)
         copied = Copied(
             one.id,
             self._target.name,
-            "present" if sent is None else "copied",
+            state,
             size_bytes=manifest.size_bytes,
-            sent_bytes=sent or 0,
+            sent_bytes=sent,
             artifacts=len(manifest.artifacts),
             seconds=seconds,
         )
-        if sent is not None or self._target.name not in one.copies:
+        if state == "copied" or (state == "present" and self._target.name not in one.copies):
             record_copy(self._local, self._place, manifest, copied, self._now())
         return copied
 
@@ -185,30 +188,62 @@ class _Copying(InOrder):
             )
         return one.manifest
 
-    def _copy(self, one: BackupSet, manifest: Manifest, *, required: bool) -> int | None:
-        """Return the bytes that were sent, None when the whole set was there; raises CheckFailed or Refused."""
+    def _copy(self, one: BackupSet, manifest: Manifest, *, required: bool) -> tuple[State, int]:
+        """Return what became of the set and the bytes that were sent; raises CheckFailed or Refused."""
         key = self._place.manifest_key(one.id)
         body = manifest.to_json() if manifest.encryption else self._manifest_of(one, key)
         target = described(self._classed(manifest), manifest)
         listed = is_whole(manifest, self._place, self._there)
-        before_encryption = manifest.encryption is None and one.encryption is not None
-        if not (listed and (required or before_encryption)):
-            # A set that is only required by a wanted one, and is listed whole, was proven when it was copied. One that
-            # was copied in plain cannot be proven again where its plain files were removed since.
+        if listed and required and self._was_proven(one, manifest):
+            # A full archive is required every night until the next one: it is not read again each time.
+            unknown = [a for a in manifest.artifacts if not self._is_equal_there(a, reading=False)]
+        else:
             largest = self._largest_new(manifest)
-            self._require_equal(manifest, but=largest)
+            gone = self._gone_here(one, manifest)
+            self._require_equal(manifest, but=(largest, *gone))
             self._require_room(manifest)
             if largest is not None:
                 self._put_unread(target, manifest, largest)
             for artifact in manifest.artifacts:
-                if artifact != largest:
+                if artifact != largest and artifact not in gone:
                     self._put(target, artifact)
+            unknown = [artifact for artifact in gone if not self._is_equal_there(artifact, reading=True)]
         target.put(key, body, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
         missing = [a for a in manifest.artifacts if not is_there(self._there, a.name, a.size_bytes)]
         moment = self._now()
         for name, size in ((self._place.name(key), len(body)), *((a.name, a.size_bytes) for a in missing)):
             self._there.setdefault(name, StoredObject(self._place.key(name), size, moment))
-        return None if listed else sum(artifact.size_bytes for artifact in missing)
+        if not listed:
+            return "copied", sum(artifact.size_bytes for artifact in missing)
+        return ("listed" if unknown else "present"), 0
+
+    def _was_proven(self, one: BackupSet, manifest: Manifest) -> bool:
+        """Tell whether it is on record that the target proved every file of ``manifest`` when it was copied."""
+        record = one.copies.get(self._target.name)
+        proven = {(file.name, file.sha256) for file in record.artifacts} if record else set()
+        return {(artifact.name, artifact.sha256) for artifact in manifest.artifacts} <= proven
+
+    def _gone_here(self, one: BackupSet, manifest: Manifest) -> list[Artifact]:
+        """Return the files of a set which was copied in plain that were removed here since, after encryption."""
+        if one.encryption is None or manifest.encryption is not None:
+            return []
+        return [a for a in manifest.artifacts if self._local.stat(self._place.key(a.name)) is None]
+
+    def _is_equal_there(self, artifact: Artifact, *, reading: bool) -> bool:
+        """Tell whether the target is known to hold a file; raises CheckFailed or Refused when it holds another.
+
+        What the store does not know by itself is read from it, with ``reading`` and where this role may.
+        """
+        key = self._place.key(artifact.name)
+        if is_known_equal(self._target, key, sha256=artifact.sha256):
+            return True
+        if not reading:
+            return False
+        try:
+            read_back(self._target, key, sha256=artifact.sha256, size=artifact.size_bytes)
+        except AccessDenied:
+            return False
+        return True
 
     def _require_whole(self, one: BackupSet) -> None:
         if one.faults:
@@ -247,14 +282,14 @@ class _Copying(InOrder):
             self._require_equal(manifest)
             raise
 
-    def _require_equal(self, manifest: Manifest, but: Artifact | None = None) -> None:
+    def _require_equal(self, manifest: Manifest, but: Sequence[Artifact | None] = ()) -> None:
         """Read the local files before anything of the set is stored: a damaged set leaves nothing in the target.
 
-        ``but`` one, which :meth:`_put_unread` then stores before any other.
+        ``but`` the one that :meth:`_put_unread` then stores before any other, and those that are here no longer.
         """
         problems: list[str] = []
         for artifact in manifest.artifacts:
-            if artifact == but:
+            if artifact in but:
                 continue
             try:
                 read_back(self._local, self._place.key(artifact.name), sha256=artifact.sha256, size=artifact.size_bytes)

@@ -19,8 +19,10 @@ from backup_assets.offsite.copied import (
     Copied,
     InOrder,
     Kind,
+    State,
     classed,
     described,
+    is_known_equal,
     is_there,
     is_whole,
     missing_records,
@@ -147,25 +149,26 @@ class _CrossCopying(InOrder):
     def _tried(self, one: BackupSet, *, required: bool) -> Copied:
         begun = time.monotonic()
         try:
-            sent = self._copy(one, required=required)
+            state, sent = self._copy(one, required=required)
         except (CheckFailed, Refused, NotYetThere) as error:
             return Copied(one.id, self._target.name, "failed", error=error)
         copied = Copied(
             one.id,
             self._target.name,
-            "present" if sent is None else "copied",
+            state,
             size_bytes=one.manifest.size_bytes,
-            sent_bytes=sent or 0,
+            sent_bytes=sent,
             artifacts=len(one.manifest.artifacts),
             seconds=round(time.monotonic() - begun, 3),
         )
         held = self._held.find(one.id)
-        if held is not None and (sent is not None or self._target.name not in held.copies):
+        unrecorded = held is not None and self._target.name not in held.copies
+        if held is not None and (state == "copied" or (state == "present" and unrecorded)):
             record_copy(self._local, self._place, one.manifest, copied, self._now())
         return copied
 
-    def _copy(self, one: BackupSet, *, required: bool) -> int | None:
-        """Return the bytes that were sent, None when the whole set was there; raises CheckFailed or Refused."""
+    def _copy(self, one: BackupSet, *, required: bool) -> tuple[State, int]:
+        """Return what became of the set and the bytes that were sent; raises CheckFailed or Refused."""
         if one.faults:
             raise CheckFailed(
                 f"the set {one.id} is incomplete in {self._source.name} and is not copied",
@@ -178,18 +181,24 @@ class _CrossCopying(InOrder):
         body = self._manifest_of(manifest, key)
         target = _bucket(described(self._classed(manifest), manifest))
         listed = is_whole(manifest, self._place, self._there)
+        there: State = "present"
         if not (required and listed):
-            # A set that is only required by a wanted one, and is listed whole, was proven when it was copied.
             self._bring_all(target, manifest.artifacts)
+        elif [artifact for artifact in manifest.artifacts if not self._is_known_equal(artifact)]:
+            # A full archive is required every night until the next one: what takes reading it is not done each time.
+            there = "listed"
         digest = hashlib.sha256(body).hexdigest()
         if self._rule is not None:
             self._is_brought(target, key, sha256=digest, size=len(body))
-            return None
+            return there, 0
         target.put(key, body, sha256=digest, size=len(body))
         missing = [a for a in manifest.artifacts if not is_there(self._there, a.name, a.size_bytes)]
         for name, size in ((self._place.name(key), len(body)), *((a.name, a.size_bytes) for a in missing)):
             self._there.setdefault(name, StoredObject(self._place.key(name), size, self._now()))
-        return None if listed else sum(artifact.size_bytes for artifact in missing)
+        return (there, 0) if listed else ("copied", sum(artifact.size_bytes for artifact in missing))
+
+    def _is_known_equal(self, artifact: Artifact) -> bool:
+        return is_known_equal(self._reader, self._place.key(artifact.name), sha256=artifact.sha256)
 
     def _require_arrived_needs(self, one: BackupSet) -> None:
         for set_id in sorted(self._catalog.closure_ids(one) & self.done.keys()):

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from backup_assets import __version__
 from backup_assets.ciphers.configured import configured_cipher
 from backup_assets.ciphers.contract import Cipher
-from backup_assets.errors import BackupError, CheckFailed, Refused
+from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
 from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.envelope import MANIFEST_ROLE, encrypted_files
 from backup_assets.sets.place import Place
+from backup_assets.sets.record_order import is_in_future
 from backup_assets.sets.records import EncryptedFile, EncryptionRecord, record_key
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.folder import FolderStore
+from backup_assets.stores.read_back import read_back
 
 #: A cipher's program works on one core: the dump and the attachments need not wait for each other.
 FILES_AT_ONCE = 2
@@ -43,8 +45,27 @@ class EncryptedSet:
 
     def __str__(self) -> str:
         if self.error is not None:
-            return f"{self.set_id} was not encrypted: {self.error.what}"
+            return f"{self.set_id} is not encrypted whole: {self.error.what}"
         return f"{self.set_id} {'encrypted' if self.now else 'was encrypted before'}: {self.size_bytes} bytes"
+
+
+@dataclass(frozen=True)
+class PlainFiles:
+    """What became of plain files: the bytes that are free now, and by set why some stay that should have gone."""
+
+    freed_bytes: int = 0
+    damaged: Mapping[str, CheckFailed] = field(default_factory=dict)
+
+    def error(self) -> CheckFailed | None:
+        """Return one error for everything that is damaged, None when nothing is."""
+        errors = list(self.damaged.values())
+        if len(errors) < 2:
+            return errors[0] if errors else None
+        return CheckFailed(
+            f"the encrypted files of {len(errors)} sets are damaged in the local store; their plain files stay",
+            why="; ".join(f"{error.what}: {error.why}" for error in errors),
+            remedy=errors[0].remedy,
+        )
 
 
 def encrypt_sets(
@@ -106,6 +127,31 @@ def _require_there(store: FolderStore, place: Place, one: BackupSet, record: Enc
         )
 
 
+def _require_no_damaged_record(one: BackupSet) -> None:
+    """Raise CheckFailed when a set was encrypted before, and the record of it cannot be read.
+
+    Encrypted once more it would be other bytes under the same names: what other stores hold could never be compared
+    again, nor added to.
+    """
+    damaged = [damage for damage in one.damaged_records if damage.kind == "encryption"]
+    if damaged:
+        raise CheckFailed(
+            f"the set {one.id} was encrypted, and the record of it is damaged: it is not encrypted again",
+            why=f"{damaged[0].key} cannot be read, and other stores may hold what it tells of",
+            remedy=f"check that disk; put that file back from another copy of it, or {_anew(one, not one.faults)}",
+        )
+
+
+def _anew(one: BackupSet, plain_is_whole: bool) -> str:
+    """Return what makes an encrypted form of a set that is lost good again; with the plain files gone, nothing does."""
+    if not plain_is_whole:
+        return "take another backup"
+    return (
+        f"take another backup; where no other store has the set (`backup-assets list --store NAME`), remove "
+        f"meta/{one.id}.encryption.* instead, and materialize `encrypted` for the slot {one.manifest.slot}"
+    )
+
+
 def _encrypt(
     store: FolderStore,
     place: Place,
@@ -114,6 +160,7 @@ def _encrypt(
     settings: Settings,
     now: Callable[[], datetime],
 ) -> EncryptionRecord:
+    _require_no_damaged_record(one)
     if one.faults:
         raise CheckFailed(
             f"the set {one.id} is incomplete in the local store and is not encrypted",
@@ -169,42 +216,72 @@ def remove_plain_files(
     settings: Settings,
     *,
     log: Callable[[str], None],
-) -> int:
-    """Remove the plain files of every local set that is proven and encrypted whole; return the bytes that are free.
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> PlainFiles:
+    """Remove the plain files of every local set that is proven and encrypted whole; return what became of them.
 
     Nothing is removed where ``keep_plain`` is set or nothing is encrypted. What a later differential builds on stays:
     the attachment archive and index of the newest full one, and those that a set which is not proven yet needs. The
-    manifest stays, too.
+    manifest stays, too. Before a plain file goes, the encrypted one is read to its end: it is all that is left then.
+    Where that is not what was recorded, the plain files of the set stay, and it is among the ``damaged``.
     """
     if settings.encryption.keep_plain or not settings.encryption.encrypts:
-        return 0
+        return PlainFiles()
     store, place = local_store(settings), place_of(database, settings)
     catalog = catalog_in(store, place)
-    needed = _needed_fulls(catalog)
+    moment = now()
+    needed = _needed_fulls(catalog, moment)
     freed = 0
+    damaged: dict[str, CheckFailed] = {}
     for one in catalog.sets():
-        if one.encryption is None or one.verified is None:
+        if one.encryption is None or one.proof_at(moment) is None:
             continue
         sealed = encrypted_files(one)
-        for artifact in one.manifest.artifacts:
-            key = place.key(artifact.name)
-            kept = artifact.role in ("archive", "index") and one.id in needed
-            if artifact.encryption or kept or store.stat(key) is None or artifact.role not in sealed:
-                continue
-            file = sealed[artifact.role]
-            stored = store.stat(place.key(file.encrypted_name))
-            if stored is None or stored.size != file.encrypted_size_bytes:
-                log(f"{artifact.name} stays in plain: {file.encrypted_name} is not whole")
-                continue
-            store.delete(key)
+        plain = [artifact for artifact in one.manifest.artifacts if artifact.encryption is None]
+        there = [artifact for artifact in plain if store.stat(place.key(artifact.name)) is not None]
+        kept = ("archive", "index") if one.id in needed else ()
+        going = [artifact for artifact in there if artifact.role in sealed and artifact.role not in kept]
+        problems = _unlike_their_record(store, place, [sealed[artifact.role] for artifact in going])
+        if problems:
+            damaged[one.id] = _damaged(one, problems, len(there) == len(plain))
+            log(f"{one.id} stays in plain: {damaged[one.id]}")
+            continue
+        for artifact in going:
+            store.delete(place.key(artifact.name))
             freed += artifact.size_bytes
             log(f"removed {artifact.name}: the set is proven and encrypted")
-    return freed
+    return PlainFiles(freed, damaged)
 
 
-def _needed_fulls(catalog: Catalog) -> set[str]:
+def _unlike_their_record(store: FolderStore, place: Place, files: Sequence[EncryptedFile]) -> list[str]:
+    """Read encrypted files to their end, and return a sentence for each that is not what its record says."""
+    problems: list[str] = []
+    for file in files:
+        key = place.key(file.encrypted_name)
+        try:
+            read_back(store, key, sha256=file.encrypted_sha256, size=file.encrypted_size_bytes)
+        except (CheckFailed, EnvironmentFault) as error:
+            problems.append(f"{error.what}: {error.why}" if error.why else error.what)
+    return problems
+
+
+def _damaged(one: BackupSet, problems: Sequence[str], plain_is_whole: bool) -> CheckFailed:
+    return CheckFailed(
+        f"the encrypted files of {one.id} are damaged in the local store; what is left of its plain files stays",
+        why="; ".join(problems),
+        remedy="check that disk; put them back from a store that has the set (`backup-assets show "
+        f"{one.id} --store NAME` says how), or {_anew(one, plain_is_whole)}",
+    )
+
+
+def _needed_fulls(catalog: Catalog, now: datetime) -> set[str]:
     """Return the ids of sets whose plain attachments something is still to be compared with."""
     with_attachments = [one for one in catalog.sets() if one.manifest.attachments is not None]  # newest first
-    newest_full = next((one.id for one in with_attachments if not one.manifest.needs), None)
-    unproven = [one for one in with_attachments if one.verified is None]
-    return {newest_full or "", *(needed for one in unproven for needed in catalog.closure_ids(one))}
+    fulls = [one for one in with_attachments if not one.manifest.needs]
+    # One that a wrong clock dated ahead is no base before its time (capture/full_archive.py): the one below it is.
+    newest = next((number for number, one in enumerate(fulls) if not is_in_future(one.taken_at, now)), 0)
+    unproven = [one for one in with_attachments if one.proof_at(now) is None]
+    return {
+        *(one.id for one in fulls[: newest + 1]),
+        *(needed for one in unproven for needed in catalog.closure_ids(one)),
+    }

@@ -2,7 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -65,7 +65,8 @@ def build_encrypted(
         with as_failure():
             wanted = sets_of_slot(database, settings, context.partition_key, kind)
             done = encrypt_sets(database, settings, wanted, log=context.log.info)
-            freed = remove_plain_files(database, settings, log=context.log.info)
+            plain = remove_plain_files(database, settings, log=context.log.info)
+        done = [_with_damage(one, plain.damaged) for one in done]
         failed = [one for one in done if one.error is not None]
         result = dg.AssetCheckResult(
             passed=not failed,
@@ -78,16 +79,25 @@ def build_encrypted(
         if failed:
             yield result
             raise failure_of(_error_of(failed))
-        metadata = {**_figures(done), "recipients": to, "freed_bytes": freed}
+        metadata = {**_figures(done), "recipients": to, "freed_bytes": plain.freed_bytes}
         yield dg.MaterializeResult(asset_key=key, metadata=metadata, check_results=[result])
 
     return encrypted
 
 
+def _with_damage(one: EncryptedSet, damaged: Mapping[str, CheckFailed]) -> EncryptedSet:
+    """Return what became of a set of this slot, failed where its encrypted files turned out to be damaged.
+
+    That of other slots holds up no copy of this one: the check `restored`, which comes after the copies, is red for it.
+    """
+    error = damaged.get(one.set_id) if one.error is None else None
+    return one if error is None else EncryptedSet(one.set_id, error=error)
+
+
 def _error_of(failed: Sequence[EncryptedSet]) -> CheckFailed:
     errors = [one.error for one in failed if one.error is not None]
     return CheckFailed(
-        f"{len(errors)} sets could not be encrypted",
+        f"{len(errors)} sets are not encrypted whole",
         why="; ".join(f"{error.what}: {error.why}" if error.why else error.what for error in errors),
         remedy=errors[0].remedy,
     )

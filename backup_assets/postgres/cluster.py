@@ -43,8 +43,13 @@ MEBIBYTE = 1 << 20
 ELSEWHERE_PREFIX = "backup-assets-server-"
 #: How long a postmaster whose start was interrupted may take until it has written its process id.
 APPEAR_SECONDS = 2.0
-#: How long a killed postmaster may take until it is gone altogether.
-GONE_SECONDS = 15.0
+#: How long a killed postmaster, and what it had started, may take until they are gone altogether.
+GONE_SECONDS = 60.0
+#: How the next one says that they are not: the process id lives until it has been reaped, and its backends hold its
+#: shared memory until each has noticed that it is gone.
+STILL_THERE = ("postmaster.pid", "pre-existing shared memory block")
+#: How a server says that another one listens on its port of 127.0.0.1.
+PORT_TAKEN = "Address already in use"
 
 
 @dataclass(frozen=True)
@@ -207,12 +212,17 @@ class Cluster:
         self._interrupted_start = True
         gone_by = time.monotonic() + GONE_SECONDS
         while (failure := self._try_to_start(log)) is not None:
-            # A postmaster that was just killed keeps its process id until it has been reaped.
-            if "postmaster.pid" not in self.log_tail() or time.monotonic() > gone_by:
+            said = self.log_tail()
+            if self._facts.tcp and PORT_TAKEN in said and time.monotonic() <= gone_by:
+                # Another server was faster between the look at the port and our start.
+                self._facts = replace(self._facts, port=free_port())
+                self._write_facts()
+                self._configure()
+            elif not any(sign in said for sign in STILL_THERE) or time.monotonic() > gone_by:
                 self._interrupted_start = False
                 raise EnvironmentFault(
                     f"the PostgreSQL server in {self.directory} did not start",
-                    why=self.log_tail() or failure.why,
+                    why=said or failure.why,
                     remedy="the end of its log says what is wrong; free disk and memory are the usual causes",
                 ) from failure
             time.sleep(0.1)
@@ -343,6 +353,7 @@ class Cluster:
             "password_encryption": "scram-sha-256",
             "log_timezone": "UTC",
             "timezone": "UTC",
+            "lc_messages": "C",  # `start` reads them
             **(throw_away_settings(_memory_bytes()) if self.throw_away else {}),
             **self._facts.settings,
         }

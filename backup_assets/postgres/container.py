@@ -61,8 +61,8 @@ class Container:
         return [self.engine, "exec", "-i", *handed, self.name, *tether, program, *arguments]
 
     def plain_argv(self, program: str) -> list[str]:
-        """Return the beginning of an argument list that runs ``program`` inside without input or variables."""
-        return [self.engine, "exec", self.name, program]
+        """Return the beginning of an argument list that runs ``program`` inside without input, in English."""
+        return [self.engine, "exec", "-e", "LC_ALL=C", self.name, program]
 
 
 @contextmanager

@@ -34,6 +34,8 @@ class Server:
     sslmode: str | None = None
     sslrootcert: Path | None = None
     container: Container | None = None
+    #: Settings for the sessions of client programs, as libpq takes them (``-c name=value``).
+    options: str = ""
 
     @classmethod
     def from_settings(cls, settings: ServerSettings) -> Server:
@@ -82,6 +84,9 @@ class Server:
             variables["PGPASSWORD"] = self.password.get_secret_value()
         elif "PGPASSFILE" in os.environ and self.container is None:  # a file of this machine
             variables["PGPASSFILE"] = os.environ["PGPASSFILE"]
+        if self.options:
+            outside = os.environ.get("PGOPTIONS", "") if self.container is None else ""
+            variables["PGOPTIONS"] = f"{outside} {self.options}".strip()
         if self.sslmode:
             variables["PGSSLMODE"] = self.sslmode
         if self.sslrootcert:

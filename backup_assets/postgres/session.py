@@ -16,6 +16,7 @@ from backup_assets.postgres.server import CONNECT_TIMEOUT_SECONDS, Server
 #: Text is compared with text, so that everything which changes how a server writes a value is fixed. Limits that
 #: a role or database may carry would end the exported snapshot under a long dump.
 SESSION_SETTINGS = {
+    "statement_timeout": "0",  # first, for it limits every other one
     "client_encoding": "UTF8",
     "datestyle": "ISO, YMD",
     "timezone": "UTC",
@@ -24,11 +25,59 @@ SESSION_SETTINGS = {
     "bytea_output": "hex",
     "lc_monetary": "C",
     "row_security": "off",
-    "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "jit": "off",
 }
+
+#: PostgreSQL's codes of errors (its Appendix A), which do not depend on the language of a server's messages.
+LOCK_NOT_AVAILABLE = "55P03"
+OBJECT_IN_USE = "55006"
+#: Of lost connections, and of a server that ends them.
+_LOST = ("08", "57P")
+
+#: How a server refuses a connection: libpq does not tell the code of that. In Japanese as well (`lc_messages`), as
+#: PostgreSQL's catalog ja.po has it.
+_ABSENT = ("does not exist", "は存在しません")
+_NOT_LET_IN = ("password", "authentication", "パスワード", "認証", "pg_hba.conf")
+
+
+class LockedOut(EnvironmentFault):
+    """Another session has kept something locked for longer than this one was told to wait."""
+
+
+def locked_out(place: str, why: str) -> LockedOut:
+    """Return the error for a statement that waited for a lock in vain."""
+    return LockedOut(
+        f"PostgreSQL at {place} did not give a lock in time",
+        why=why,
+        remedy="find the session that holds it (pg_locks, pg_stat_activity; a migration, VACUUM FULL, a transaction "
+        "that was left open), let it end, and try again",
+    )
+
+
+def rejected(place: str, why: str, sqlstate: str, *, lost: bool = False) -> EnvironmentFault:
+    """Return the error for a statement that a server rejected with ``sqlstate``, or that was lost with its session."""
+    what = f"PostgreSQL at {place} rejected or lost a statement"
+    if sqlstate == LOCK_NOT_AVAILABLE:
+        fault: EnvironmentFault = locked_out(place, why)
+    elif lost or sqlstate.startswith(_LOST):
+        fault = TransientFault(what, why=why)
+    else:
+        fault = EnvironmentFault(what, why=why)
+    fault.sqlstate = sqlstate
+    return fault
+
+
+def not_utf8(place: str, error: UnicodeDecodeError, query: str) -> EnvironmentFault:
+    """Return the error for an answer that is no text."""
+    return EnvironmentFault(
+        f"PostgreSQL at {place} holds a name or text that is not UTF-8",
+        why=f"{error.reason} at byte {error.start} of an answer to: {shortened(query)}",
+        remedy="in a database of the encoding in which it was made, rename that role or database in latin letters; a "
+        "restore goes on with --without-roles",
+    )
+
 
 Row = tuple[str | None, ...]
 
@@ -102,6 +151,8 @@ class _Direct:
         try:
             with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
                 yield from copy.rows()
+        except UnicodeDecodeError as error:  # names of roles and databases are kept in the encoding of their makers
+            raise not_utf8(self._place, error, query) from None
         except psycopg.Error as error:
             raise _statement_fault(error, query, self._place) from None
 
@@ -127,8 +178,7 @@ def _statement_fault(error: psycopg.Error, statement: str, place: str) -> Enviro
     primary, detail = error.diag.message_primary, error.diag.message_detail
     words = "\n".join(part for part in (primary, detail) if part) or str(error).strip()
     lost = isinstance(error, psycopg.OperationalError) and not error.sqlstate
-    kind = TransientFault if lost or (error.sqlstate or "").startswith(("08", "57P")) else EnvironmentFault
-    return kind(f"PostgreSQL at {place} rejected or lost a statement", why=f"{words} in: {shortened(statement)}")
+    return rejected(place, f"{words} in: {shortened(statement)}", error.sqlstate or "", lost=lost)
 
 
 @contextmanager
@@ -165,13 +215,15 @@ def connection_fault(server: Server, database: str, why: str) -> EnvironmentFaul
     if server.password:
         why = why.replace(server.password.get_secret_value(), "***")
     what = f"cannot connect to database {database} at {server.place} as {server.user}"
-    if "does not exist" in why:
+    if any(words in why for words in _ABSENT):
         return EnvironmentFault(what, why=why, remedy="check DB_NAME and DB_USER (or database and user in backup.yaml)")
-    if "password" in why or "authentication" in why or "no pg_hba.conf entry" in why:
+    if any(words in why for words in _NOT_LET_IN):
         return EnvironmentFault(
             what, why=why, remedy="check DB_USER and DB_PASSWORD (or server.password in backup.yaml) and pg_hba.conf"
         )
     where = "DB_CONTAINER" if server.container else "DB_HOST"
-    return TransientFault(
-        what, why=why, remedy=f"check that the server runs, and {where} and DB_PORT (or server in backup.yaml)"
-    )
+    remedy = f"check that the server runs, and {where} and DB_PORT (or server in backup.yaml)"
+    if "FATAL" in why and ("??" in why or not why.isascii()):
+        # Before it knows the database, a server writes what its own environment's locale cannot hold as question marks.
+        remedy += ", then DB_NAME, DB_USER and DB_PASSWORD: the server's log says which of them it refused"
+    return TransientFault(what, why=why, remedy=remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -81,8 +82,11 @@ def _claim_directory(parent: Path) -> tuple[Path, int]:
 
 
 def _sweep(directory: Path) -> bool:
-    status = directory.lstat() if directory.is_dir() and not directory.is_symlink() else None
-    if status is None or status.st_uid != os.geteuid():
+    try:  # one look only: its owner may be removing it
+        status = directory.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         return False
     try:
         owner = os.open(directory / OWNER_FILE, os.O_RDWR | os.O_NOFOLLOW)

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.errors import Refused
 from backup_assets.local import place_of, work_directory
 from backup_assets.named_stores import catalog_in
 from backup_assets.restore.attachments import restore_attachments
-from backup_assets.restore.beside import holds_files, new_directory_beside
+from backup_assets.restore.beside import holds_files, new_directory_beside, remove_replaced
 from backup_assets.restore.fetch import fetch_set
+from backup_assets.restore.half_swapped import notes, remove_note
 from backup_assets.restore.leftovers import remove_left_directories
 from backup_assets.restore.restore import CONFIRMATION
+from backup_assets.restore.shown import Shown, identity_of, kept_because_unseen
 from backup_assets.restore.swap import side_name, swap_directory
 from backup_assets.restore.verification import require_attachments
 from backup_assets.sets.backup_set import BackupSet
@@ -58,7 +60,9 @@ def restore_attachments_alone(
     """
     target = _target(database, chosen, to)
     fate = "removed" if drop_old else "kept under another name"
-    plan = f"would replace: attachments {target} ({fate})" if holds_files(target) else f"would create: {target}"
+    there = holds_files(target)
+    plan = f"would replace: attachments {target} ({fate})" if there else f"would create: {target}"
+    shown = Shown(attachments=identity_of(target) if there else None)
     if not confirmed:
         raise Refused(
             f"nothing was changed: a restore needs {CONFIRMATION}=1",
@@ -67,7 +71,8 @@ def restore_attachments_alone(
         )
     log(plan.replace("would ", "will "))
     begun, at, place = time.monotonic(), now(), place_of(database, settings)
-    remove_left_directories(target, at, log)
+    half = [note for note in notes(settings) if note.attachments == target]
+    remove_left_directories(target, at, log, keep=[note.beside for note in half])
     with work_directory(settings, "restore") as workdir:
         catalog = catalog_in(store, place)
         fetched = fetch_set(store, place, catalog, chosen, workdir, settings.encryption, roles=_ROLES)
@@ -87,9 +92,15 @@ def restore_attachments_alone(
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-    if existed and drop_old:
-        _remove(kept)
-    left = kept if existed and not drop_old else None
+    for note in half:  # which files are there is the operator's word now
+        remove_note(settings, note)
+    left = kept if existed else None
+    if left is not None and drop_old:
+        if shown.is_attachments(left):
+            remove_replaced(left)
+            left = None
+        else:
+            log(kept_because_unseen(f"attachments {left}"))
     return AttachmentsRestored(chosen.id, target, restored.files, left, time.monotonic() - begun)
 
 
@@ -108,14 +119,3 @@ def _target(database: DatabaseSettings, chosen: BackupSet, to: Path | None) -> P
 
 def _has_none(chosen: BackupSet) -> Refused:
     return Refused(f"the set {chosen.id} has no attachments", remedy="choose another one: `backup-assets show` tells")
-
-
-def _remove(kept: Path) -> None:
-    try:
-        shutil.rmtree(kept)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"the restore is done, but the old attachments {kept} could not be removed",
-            why=str(error),
-            remedy="remove them by hand",
-        ) from error

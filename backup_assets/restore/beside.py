@@ -1,7 +1,8 @@
-"""Where is a directory restored to, before it takes the place of another?"""
+"""Where is a directory restored to, before it takes the place of another, and how does the other one go?"""
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,4 +41,16 @@ def holds_files(directory: Path) -> bool:
     except OSError as error:
         raise Refused(
             f"attachments cannot be restored to {directory}", why=str(error), remedy="name a directory that can be read"
+        ) from error
+
+
+def remove_replaced(directory: Path) -> None:
+    """Remove the attachments that a finished restore has replaced; raises EnvironmentFault."""
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the restore is done, but the old attachments {directory} could not be removed",
+            why=str(error),
+            remedy="remove them by hand",
         ) from error

@@ -54,7 +54,7 @@ def build_restored_check(
             proofs = [
                 verify_set(database, settings, local_store(settings), one, log=context.log.info) for one in chosen
             ]
-            remove_plain_files(database, settings, log=context.log.info)
+            plain = remove_plain_files(database, settings, log=context.log.info)
         failed = [proof for proof in proofs if not proof.record.passed]
         yield dg.AssetCheckResult(
             passed=not failed,
@@ -68,6 +68,9 @@ def build_restored_check(
         if failed:
             summary = "\n".join(_lines(proofs, failed))
             raise failure_of(CheckFailed(summary, remedy="use another set; look at the check's metadata"))
+        damaged = plain.error()
+        if damaged is not None:  # what was restored is good; the run is red all the same
+            raise failure_of(damaged)
 
     return restored
 

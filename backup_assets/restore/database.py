@@ -19,9 +19,20 @@ from backup_assets.postgres.clients import Clients, choose_clients
 from backup_assets.postgres.container import container_faults
 from backup_assets.postgres.names import quote_literal, quote_name, statements
 from backup_assets.postgres.server import Server, database_argument
-from backup_assets.postgres.session import Session, one_value
-from backup_assets.process import ProgramFailed, run, started
+from backup_assets.postgres.session import Session, one_value, open_session
+from backup_assets.process import Output, ProgramFailed, require_not_killed, run, started
+from backup_assets.restore.archive_text import declared_encoding, encoding_of, text_of
+from backup_assets.restore.server_words import (
+    CREATE_THE_ROLE,
+    is_not_the_archive,
+    lacks_locale,
+    lacks_role,
+    of_pg_restore,
+    of_session,
+    speaking_english,
+)
 from backup_assets.sets.manifest import Artifact
+from backup_assets.stores.disk_faults import explained
 
 _DATABASE_ENTRY = re.compile(r"\d+; \d+ \d+ (?:DATABASE(?: PROPERTIES)? - |(?:ACL|COMMENT|SECURITY LABEL) - DATABASE )")
 _TABLE_DATA = re.compile(r"\d+; \d+ \d+ TABLE DATA (?P<rest>.+)")
@@ -32,14 +43,6 @@ _CONSTRAINT_COMMENT = re.compile(
 )
 _NAMED = re.compile(rf"(?P<before>^(?:CREATE|ALTER|COMMENT ON) DATABASE | ON DATABASE | IN DATABASE ){_NAME}")
 _TABLESPACE = re.compile(rf" TABLESPACE = {_NAME}")
-#: What pg_restore says when not the archive is at fault: refused or lost connections, a server that stops, its disk.
-_SERVER_FAILED = (
-    "connection to server",
-    "server closed the connection",
-    "terminating connection",
-    "shutting down",
-    "No space left",
-)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Archive:
 def opened_archive(path: Path, artifact: Artifact, workdir: Path) -> Iterator[Archive]:
     """Yield a stored dump as pg_restore wants it, unpacked below ``workdir`` where that is needed.
 
-    Raises CheckFailed when it cannot be unpacked.
+    Raises CheckFailed when it is damaged, EnvironmentFault when there is no room for it.
     """
     if artifact.format == "pg_custom":
         yield Archive(path, directory_format=False)
@@ -65,22 +68,30 @@ def opened_archive(path: Path, artifact: Artifact, workdir: Path) -> Iterator[Ar
             yield Archive(unpack_directory_dump(path, temporary), directory_format=True)
             return
         plain = temporary / "database.dump"
-        with plain.open("wb") as handle:
+        with explained(f"unpack {path.name}", workdir), plain.open("wb") as handle:
             decompress(path, handle)
         yield Archive(plain, directory_format=False)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _entries(clients: Clients, archive: Archive, *, create: bool) -> list[str]:
+def _listing(clients: Clients, archive: Archive, *, create: bool) -> Output:
     arguments = ["--list", *(("--create",) if create else ()), str(archive.path)]
-    listing = run([clients.program("pg_restore"), *arguments], timeout=600).stdout
-    return [line for line in listing.splitlines() if line and not line.startswith(";")]
+    return run([clients.program("pg_restore"), *arguments], timeout=600)
 
 
-def database_statements(clients: Clients, archive: Archive, workdir: Path) -> tuple[str, list[str]]:
-    """Return the archive's CREATE DATABASE statement, and those that set the database's properties afterwards."""
-    entries = [line for line in _entries(clients, archive, create=True) if _DATABASE_ENTRY.match(line)]
+def _entries(listing: str) -> list[str]:
+    # Not splitlines: that takes some letters of other encodings, and some in names, for ends of lines.
+    return [line for line in listing.split("\n") if line and not line.startswith(";")]
+
+
+def database_statements(clients: Clients, archive: Archive, workdir: Path, session: Session) -> tuple[str, list[str]]:
+    """Return the archive's CREATE DATABASE statement, and those that set the database's properties afterwards.
+
+    ``session``: of the server that they are for; see `text_of`.
+    """
+    # Of each line only the number and the kind matter here, which are ASCII.
+    entries = [line for line in _entries(_listing(clients, archive, create=True).stdout) if _DATABASE_ENTRY.match(line)]
     if not entries:
         raise CheckFailed(
             "the dump does not say how to create its database",
@@ -90,10 +101,12 @@ def database_statements(clients: Clients, archive: Archive, workdir: Path) -> tu
     chosen = workdir / "database-entries"
     chosen.write_text("\n".join(entries) + "\n", encoding="utf-8")
     argv = [clients.program("pg_restore"), "--create", f"--use-list={chosen}", "--file=-", str(archive.path)]
-    script = run(argv, timeout=600).stdout
+    printed = run(argv, timeout=600).raw
+    script = text_of(printed, declared_encoding(printed), session)
     found = [s for s in statements(script) if not s.startswith(("SET ", "SELECT pg_catalog.set_config"))]
     if not found or not found[0].startswith("CREATE DATABASE "):
-        raise CheckFailed("the dump does not say how to create its database", why=f"it begins with {found[:1]}")
+        begins = f"it begins with {_kind(found[0])}" if found else "it is empty"
+        raise CheckFailed("the dump does not say how to create its database", why=begins)
     return found[0], found[1:]
 
 
@@ -101,8 +114,15 @@ def rename_in(statement: str, name: str) -> str:
     """Return a statement about a database with another database's name; raises CheckFailed when it names none."""
     renamed, count = _NAMED.subn(lambda match: match["before"] + quote_name(name), statement, count=1)
     if count != 1:
-        raise CheckFailed("a statement about the database cannot be applied under another name", why=statement[:200])
+        raise CheckFailed(
+            "a statement about the database cannot be applied under another name", why=f"it is {_kind(statement)}"
+        )
     return renamed
+
+
+def _kind(statement: str) -> str:
+    """Return how a statement of a dump begins: the rest may hold a secret."""
+    return " ".join(statement.split()[:2])
 
 
 def create_database(session: Session, statement: str, name: str, *, keep_tablespace: bool) -> None:
@@ -116,21 +136,30 @@ def create_database(session: Session, statement: str, name: str, *, keep_tablesp
         session.execute(rename_in(statement, name))
     except EnvironmentFault as error:
         remedy = "look at the server's log"
-        if "locale" in error.why or "collation" in error.why or "ICU" in error.why:
+        if lacks_locale(of_session(error.why)):
             remedy = (
                 "install that locale on the server's machine (locale-gen), use server programs built with ICU, or "
                 "name a server that has it: verification.scratch in backup.yaml, --to-host for a restore"
             )
-        raise EnvironmentFault(f"the database {name} cannot be created", why=error.why, remedy=remedy) from error
+        why = of_session(error.why)
+        raise EnvironmentFault(f"the database {name} cannot be created", why=why, remedy=remedy) from None
 
 
 def apply_properties(session: Session, properties: Sequence[str], name: str) -> None:
-    """Give a restored database its owner, settings, grants and comment.
+    """Give a restored database its owner, settings, grants and comment; raises EnvironmentFault.
 
     Afterwards and not before the data, because a setting such as default_transaction_read_only would stop those.
     """
     for statement in properties:
-        session.execute(rename_in(statement, name))
+        try:
+            session.execute(rename_in(statement, name))
+        except EnvironmentFault as error:
+            why = of_session(error.why)
+            raise type(error)(
+                f"the restored database {name} cannot be given its owner, settings and grants",
+                why=why,
+                remedy=CREATE_THE_ROLE if lacks_role(why) else "see the server's log",
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -227,33 +256,47 @@ def restore_archive(
         database_argument(name),
         *(() if keep_tablespaces else ("--no-tablespaces",)),
     ]
-    if not selection.everything:
-        chosen = workdir / "chosen-entries"
-        lines = select_entries(_entries(clients, archive, create=False), selection, owned)
-        chosen.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        arguments.append(f"--use-list={chosen}")
+    with open_session(server, name) as session:
+        speaking = speaking_english(server, session)
+        if not selection.everything:  # the names there are compared with those of the manifest
+            listing = _listing(clients, archive, create=False).raw
+            readable = text_of(listing, encoding_of(clients, archive.path, workdir), session)
+            lines = select_entries(_entries(readable), selection, owned)
+            chosen = workdir / "chosen-entries"
+            chosen.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            arguments.append(f"--use-list={chosen}")
     try:
         if server.container is None:
-            argv = server.argv(clients, "pg_restore", *arguments, f"--jobs={jobs}", str(archive.path))
-            run(argv, timeout=timeout, env=server.environment())
+            argv = speaking.argv(clients, "pg_restore", *arguments, f"--jobs={jobs}", str(archive.path))
+            run(argv, timeout=timeout, env=speaking.environment())
             return
         if archive.directory_format or not selection.everything:
             raise EnvironmentFault(
                 "only a whole custom-format dump can be restored inside a container",
                 remedy="restore to a server that is reached over TCP or a socket (--to-host)",
             )
-        argv = server.argv(None, "pg_restore", *arguments)
+        argv = speaking.argv(None, "pg_restore", *arguments)
         with (
             container_faults(server.container, "pg_restore"),
-            started(argv, timeout=timeout, env=server.environment(), stdin=None) as running,
+            started(argv, timeout=timeout, env=speaking.environment(), stdin=None) as running,
             archive.path.open("rb") as handle,
         ):
             shutil.copyfileobj(handle, running.stdin, CHUNK_BYTES)
     except (ProgramFailed, BrokenPipeError) as failure:
-        why = failure.stderr if isinstance(failure, ProgramFailed) else str(failure)
-        if any(sign in why for sign in _SERVER_FAILED):
+        require_not_killed(failure, f"restored into the database {name}")
+        why = of_pg_restore(failure.stderr) if isinstance(failure, ProgramFailed) else str(failure)
+        if is_not_the_archive(why):
             raise EnvironmentFault("pg_restore could not do its work", why=why, remedy="see the server's log") from None
-        raise CheckFailed("pg_restore rejected the dump", why=why, remedy="use another set") from failure
+        if lacks_role(why):
+            what = f"the dump needs a role that the server at {server.place} does not have"
+            raise CheckFailed(what, why=why, remedy=CREATE_THE_ROLE) from None
+        raise CheckFailed("pg_restore rejected the dump", why=why, remedy="use another set") from None
+
+
+def oid_of(session: Session, name: str) -> str | None:
+    """Return what a database keeps when it is renamed; None where there is none of that name."""
+    query = f"SELECT max(oid::text) FROM pg_catalog.pg_database WHERE datname = {quote_literal(name)}"
+    return one_value(session, query)
 
 
 def database_exists(session: Session, name: str) -> bool:

@@ -22,11 +22,13 @@ from backup_assets.restore.drill_choice import drill_store
 from backup_assets.restore.drill_recording import store_drill, store_report, verification_of
 from backup_assets.restore.drill_report import Drilled, duration
 from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.recording import clock_note, verifications_of
 from backup_assets.restore.scratch import Scratch, configured_scratch, scratch_server
 from backup_assets.restore.verification import Stages, compared, read_everything, restored_on_trial
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Manifest
-from backup_assets.sets.records import DrillRecord, Problem
+from backup_assets.sets.record_order import is_in_future
+from backup_assets.sets.records import DrillRecord, Problem, VerificationRecord
 from backup_assets.settings import DatabaseSettings, Settings
 
 _OTHER_SET = (
@@ -83,6 +85,8 @@ class _Drill:
         self._notes: list[str] = []
         self._problems: list[Problem] = []
         self._chosen: BackupSet | None = None
+        #: The verifications of the set that were there when it was chosen.
+        self._earlier: tuple[VerificationRecord, ...] = ()
         self._manifest: Manifest | None = None
         self._server = ""
         self._major: int | None = None
@@ -108,6 +112,7 @@ class _Drill:
                 finally:
                     _make_removable(workdir)
             complete = True
+            self._require_past()
         except BackupError as error:
             self._fail(error)
         except OSError as error:
@@ -127,6 +132,7 @@ class _Drill:
             if self._selector == "latest":
                 self._note(*catalog.passed_over(chosen, self._before))
         self._chosen = chosen
+        self._earlier = verifications_of(self._settings, self._place, chosen)
         self._log(f"the set is {chosen.id}")
 
     def _rehearse(self, workdir: Path) -> None:
@@ -181,10 +187,17 @@ class _Drill:
         if found:
             return
         hashed = sum(table.content_hash is not None for table in expected.tables)
+        large = expected.large_objects
         self._confirm(
             f"{expected.total_rows:,} rows in {len(expected.tables)} tables are as many as when the backup was taken; "
             f"the contents of {hashed} tables are the same"
         )
+        if large.count:
+            known = large.content_hash is not None
+            self._confirm(
+                f"{large.count:,} large objects are as many as then; "
+                + ("their contents are the same" if known else "their contents were not compared, no hash was taken")
+            )
         if expected.integrity:
             self._confirm(
                 f"{len(expected.integrity)} integrity queries give the same results: "
@@ -236,6 +249,20 @@ class _Drill:
             remedy = _OTHER_SET if isinstance(error, CheckFailed) else "mend that, and repeat the drill"
         self._problems.append(Problem(what=error.what, found=error.why, remedy=remedy))
 
+    def _require_past(self) -> None:
+        """Fail the drill, not the set, where nobody can say how old the set is: its restore would lose unknown work."""
+        chosen = self._chosen
+        if chosen is not None and is_in_future(chosen.taken_at, self._started_at):
+            self._problems.append(
+                Problem(
+                    what="the set says that it shows a moment that is still to come",
+                    expected=f"a moment before {self._started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+                    found=f"{chosen.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+                    remedy="a clock was wrong when it was taken, or is now: check those of this machine and of the "
+                    "server (timedatectl), take another backup and drill that one",
+                )
+            )
+
     def _too_slow(self, total: float) -> Problem:
         slowest = max(self._stages.seconds, key=lambda name: self._stages.seconds[name])
         return Problem(
@@ -252,7 +279,9 @@ class _Drill:
         if chosen is not None:
             record = self._record(chosen, total, within)
             good = self._set_is_good
-            verification = None if good is None else verification_of(record, self._manifest, good=good)
+            verification = None if good is None else verification_of(record, self._earlier, self._manifest, good=good)
+            if verification is not None and verification.ordered_at is not None:
+                self._note(clock_note(chosen.id, verification.ordered_at))
             self._note(*store_drill(self._settings, self._place, chosen, record, verification))
         drilled = Drilled(
             database=self._database.name,
@@ -282,6 +311,9 @@ class _Drill:
 
     def _record(self, chosen: BackupSet, total: float, within: bool | None) -> DrillRecord:
         as_of = self._started_at if self._before is None else min(self._before, self._started_at)
+        age: float | None = round(max(0.0, (as_of - chosen.taken_at).total_seconds() / 3600), 3)
+        if is_in_future(chosen.taken_at, as_of):
+            age = None
         return DrillRecord(
             set_id=chosen.id,
             tool_version=__version__,
@@ -294,7 +326,7 @@ class _Drill:
             rto_hours=self._database.rto_hours,
             within_rto=within,
             taken_at=chosen.taken_at,
-            age_hours=round(max(0.0, (as_of - chosen.taken_at).total_seconds() / 3600), 3),
+            age_hours=age,
             fetched_bytes=self._fetched_bytes,
             database_bytes=self._manifest.server.database_bytes if self._manifest else 0,
             attachment_files=self._unpacked[0],

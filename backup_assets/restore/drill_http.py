@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import time
 import urllib.error
@@ -41,22 +40,21 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
 
 def require_nobody_answers(check: HttpCheck) -> None:
-    """Raise CheckFailed when something listens on this machine where the drill's application is going to.
+    """Raise CheckFailed when something listens where the drill's application is going to, on whichever host.
 
-    It would answer in its place, and what it says would mean nothing.
+    It would answer in its place, and what it says would mean nothing. This machine too has other names and addresses
+    than `localhost`, and the live system is often reached by one of them.
     """
-    address = _http_address(check)
-    host, port = _origin(address)
-    if not _is_here(host):
-        return
+    host, port = _origin(_http_address(check))
     try:
         socket.create_connection((host, port), timeout=ATTEMPT_SECONDS).close()
     except OSError:
         return
     raise CheckFailed(
-        f"something answers on port {port} already, before the drill's application was started",
-        why="its answers would be taken for those of the restored system",
-        remedy="let drill.start_command listen on a port of its own, and name that one in drill.http_checks",
+        f"something answers on port {port} of {host} already, before the drill's application was started",
+        why="its answers would be taken for those of the restored system; it may be the live one",
+        remedy="let drill.start_command listen on a port of its own, and name that one, not that of a proxy before it, "
+        "in drill.http_checks (DRILL_HTTP_URL)",
     )
 
 
@@ -69,13 +67,18 @@ def require_answer(check: HttpCheck, still_running: Callable[[], None]) -> str:
     _http_address(check)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost())
     until = time.monotonic() + check.timeout_seconds
+    wrong = ""
     while True:
         still_running()
-        left = until - time.monotonic()
-        wrong = _wrong_with(opener, check, min(ATTEMPT_SECONDS, max(left, 0.1)))
-        if not wrong:
+        begun = time.monotonic()
+        allowed = min(ATTEMPT_SECONDS, max(until - begun, 0.1))
+        found = _wrong_with(opener, check, allowed)
+        if not found:
             still_running()  # an application that answers and dies is not well
             return f"{check.url} answered {check.status}" + (f" with `{check.contains}`" if check.contains else "")
+        # An attempt that was only cut off by the end of the time says less than the one before it.
+        cut_off = allowed < ATTEMPT_SECONDS and time.monotonic() - begun >= allowed
+        wrong = wrong if wrong and cut_off else found
         if time.monotonic() + PAUSE_SECONDS >= until:
             raise CheckFailed(
                 f"{check.url} did not answer as expected within {check.timeout_seconds:g} s", why=wrong, remedy=_REMEDY
@@ -123,12 +126,3 @@ def _http_address(check: HttpCheck) -> SplitResult:
 
 def _origin(address: SplitResult) -> tuple[str, int]:
     return address.hostname or "", address.port or (443 if address.scheme == "https" else 80)
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

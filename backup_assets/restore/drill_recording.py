@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.envelope import disclosed
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.place import Place
+from backup_assets.sets.record_order import order_after
 from backup_assets.sets.records import DrillRecord, VerificationRecord
 from backup_assets.settings import Settings
 
@@ -25,20 +27,23 @@ from backup_assets.settings import Settings
 REPORTS = "drills"
 
 
-def verification_of(drill: DrillRecord, manifest: Manifest | None, *, good: bool) -> VerificationRecord:
+def verification_of(
+    drill: DrillRecord, earlier: Sequence[VerificationRecord], manifest: Manifest | None, *, good: bool
+) -> VerificationRecord:
     """Return what a drill says of the set alone: it is not bad because the application or the clock was.
 
-    ``good``: it was restored and equal. Only a drill that passed as a whole counts as the highest level.
+    ``earlier`` are the verifications that were there when it began. ``good``: it was restored and equal. Only a drill
+    that passed as a whole counts as the highest level.
     """
-    tables = manifest.fingerprints.tables if manifest else ()
     return VerificationRecord(
         set_id=drill.set_id,
         tool_version=__version__,
         passed=good,
         started_at=drill.started_at,
+        ordered_at=order_after(earlier, drill.started_at),
         problems=() if good else drill.problems,
         level="restored" if good and not drill.passed else "drilled",
-        content=bool(tables) and all(table.content_hash is not None for table in tables),
+        content=manifest is not None and bool(manifest.fingerprints.tables) and manifest.fingerprints.has_content,
         store=drill.store,
         durations=drill.stages,
         server_major=drill.server_major,

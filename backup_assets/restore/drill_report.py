@@ -141,7 +141,8 @@ def _time_row(drilled: Drilled) -> str:
 def _loss_row(drilled: Drilled) -> str:
     promised = duration(drilled.rpo_hours * 3600)
     if drilled.age_hours is None:
-        return f"| How much work would be lost (RPO)? | {promised} | no backup | **unknown** |"
+        measured = "no backup" if drilled.set_id is None else "cannot be said"
+        return f"| How much work would be lost (RPO)? | {promised} | {measured} | **unknown** |"
     result = "met" if drilled.age_hours <= drilled.rpo_hours else "**exceeded**"
     return f"| How much work would be lost (RPO)? | {promised} | {duration(drilled.age_hours * 3600)} | {result} |"
 

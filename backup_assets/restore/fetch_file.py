@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from backup_assets.ciphers.configured import configured_cipher
@@ -17,6 +20,9 @@ from backup_assets.stores.contract import MissingObject, Store
 from backup_assets.stores.disk_faults import explained
 from backup_assets.stores.folder import FolderStore
 
+#: How a disk or file system answers that has a file and cannot give its content.
+CONTENT_IS_LOST = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+
 
 def fetch_artifact(store: Store, place: Place, artifact: Artifact, directory: Path) -> Path:
     """Return the path of an artifact's stored file on this machine; see :func:`fetch_file`."""
@@ -27,15 +33,16 @@ def fetch_file(store: Store, place: Place, name: str, size: int, sha256: str, di
     """Return the path of a stored file on this machine, its ``size`` in bytes and its SHA-256 proven.
 
     A file of a folder store is read where it is; another is written to ``directory``, 0600. Raises MissingObject,
-    CheckFailed when it is not what was recorded, EnvironmentFault as the store does.
+    CheckFailed when it is not what was recorded or the disk cannot give it, EnvironmentFault as the store does.
     """
     key = place.key(name)
     if isinstance(store, FolderStore):
         path = store.path_of(key)
-        if not path.is_file():
-            raise MissingObject(f"{key} is missing")
-        _require_equal(name, path.stat().st_size, size)
-        _require_hash(name, sha256_of(path), sha256)
+        with _read_in(store, name):
+            if not path.is_file():
+                raise MissingObject(f"{key} is missing")
+            _require_equal(name, path.stat().st_size, size)
+            _require_hash(name, sha256_of(path), sha256)
         return path
     target = directory / name.replace("/", "-")
     digest, found = hashlib.sha256(), 0
@@ -71,6 +78,22 @@ def decrypt_file(
         if encrypted.parent == directory:  # a copy, and the disk is needed
             encrypted.unlink(missing_ok=True)
     return target
+
+
+@contextmanager
+def _read_in(store: FolderStore, name: str) -> Iterator[None]:
+    """Tell what an error of the system says of a file: its content is lost, or this process may not ask for it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in CONTENT_IS_LOST:
+            raise CheckFailed(
+                f"{name} cannot be read: {error.strerror}",
+                why=str(error),
+                remedy="look into the kernel's log, the disk may be failing; use the same set from another store",
+            ) from error
+        with explained(f"read {name}", store.root):
+            raise
 
 
 def _require_equal(name: str, found: int, size: int) -> None:

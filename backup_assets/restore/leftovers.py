@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,13 +57,16 @@ def remove_left_scratch(session: Session, now: datetime, log: Callable[[str], No
             _remove(session, left, connected, log)
 
 
-def remove_left_directories(attachments: Path, now: datetime, log: Callable[[str], None]) -> None:
-    """Remove the half restored copies of an attachments directory that are older than a day."""
+def remove_left_directories(
+    attachments: Path, now: datetime, log: Callable[[str], None], *, keep: Collection[Path] = ()
+) -> None:
+    """Remove the half restored copies of an attachments directory that are older than a day, but those to ``keep``."""
     stem = _stem(attachments.name, RESTORING)
     try:
         for path in sorted(attachments.parent.iterdir()):
             made_at = _made_at(path.name, stem)
-            if made_at and now - made_at > ABANDONED_AFTER and path.is_dir() and not path.is_symlink():
+            abandoned = made_at is not None and now - made_at > ABANDONED_AFTER and path not in keep
+            if abandoned and path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
                 log(f"removed the half restored directory {path} that an earlier restore had left")
     except FileNotFoundError:  # nothing is there yet

@@ -18,6 +18,7 @@ from backup_assets.restore.fetch import FetchedSet
 from backup_assets.sets.backup_id import BackupId, id_in_name
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
+from backup_assets.sets.envelope import MANIFEST_ROLE
 from backup_assets.sets.manifest import (
     Artifact,
     AttachmentsFacts,
@@ -95,6 +96,8 @@ def _open(files: NamedFiles, database: DatabaseSettings, settings: Settings) -> 
     set_id = _one_generation(files, header)
     manifest = _manifest_of(set_id, files.dump, Catalog(store, place)) if set_id else None
     if manifest is not None:
+        if manifest.encryption is not None:
+            _refuse_decrypted(manifest, files.dump)
         _require_equal(manifest, paths)
         note = f"compared: every file equals the manifest of the set {manifest.id}"
         return OpenedFiles(FetchedSet(BackupSet(manifest), paths, full), True, note)
@@ -141,15 +144,31 @@ def _one_generation(files: NamedFiles, header: IndexHeader | None) -> str | None
 
 
 def _manifest_of(set_id: str, dump: Path, catalog: Catalog) -> Manifest | None:
+    """Return the set's own manifest, else the envelope of the encrypted set, else None."""
     name = f"{set_id}{MANIFEST_SUFFIX}"
+    envelope: Manifest | None = None
     for path in (dump.with_name(name), dump.absolute().parent.parent / META / name):
         if path.is_file():
             manifest = Manifest.from_json(path.read_bytes(), str(path))
             if manifest.id != set_id:
                 raise CheckFailed(f"the manifest {path} is that of another set, {manifest.id}")
-            return manifest
+            if manifest.encryption is None:
+                return manifest
+            envelope = manifest
     found = catalog.find(set_id)
-    return found.manifest if found else None
+    return found.manifest if found else envelope
+
+
+def _refuse_decrypted(envelope: Manifest, dump: Path) -> NoReturn:
+    artifacts = {artifact.role: artifact.name.rpartition("/")[2] for artifact in envelope.artifacts}
+    sealed = artifacts.get(MANIFEST_ROLE)
+    raise Refused(
+        f"{dump} is decrypted, and the manifest that was found for it describes the encrypted files",
+        why=f"the one of the decrypted files is encrypted itself, as {sealed}",
+        remedy=f"name the encrypted file, {artifacts.get('dump')}, and its roles and attachments likewise: they are "
+        f"decrypted with that manifest, and compared; or decrypt {sealed} by hand, too, and put it beside "
+        f"{dump.name} as {envelope.id}{MANIFEST_SUFFIX}",
+    )
 
 
 def _require_equal(manifest: Manifest, paths: dict[str, Path]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from backup_assets.errors import BackupError
 from backup_assets.local import local_store
 from backup_assets.named_stores import LOCAL
+from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.envelope import disclosed
-from backup_assets.sets.place import Place
-from backup_assets.sets.records import Record, record_key
+from backup_assets.sets.place import META, Place, record_kind_of, set_id_of
+from backup_assets.sets.records import Record, VerificationRecord, parse_record, record_key
 from backup_assets.settings import Settings
 from backup_assets.stores.contract import Store
 
@@ -45,6 +47,36 @@ def store_record(
         local_store(settings).put(key, body, sha256=digest, size=len(body))
         return LOCAL
     return store.name
+
+
+def verifications_of(settings: Settings, place: Place, chosen: BackupSet) -> tuple[VerificationRecord, ...]:
+    """Return the verifications of a set: those where it was found, and those that the local store has of any copy.
+
+    What is damaged there tells nothing. Raises as `Store.list` of the local store does.
+    """
+    store = local_store(settings)
+    found = list(chosen.verifications)
+    for stored in store.list(place.key(META)):
+        name = place.name(stored.key)
+        if set_id_of(name) != chosen.id or record_kind_of(name) != "verification":
+            continue
+        try:
+            with store.open(stored.key) as handle:
+                record = parse_record(handle.read(), stored.key)
+        except BackupError:
+            continue
+        if isinstance(record, VerificationRecord):
+            found.append(record)
+    return tuple(found)
+
+
+def clock_note(set_id: str, ordered_at: datetime) -> str:
+    """Return what is to be said of a verification that counts as of ``ordered_at`` and not as of its own time."""
+    return (
+        f"a verification of {set_id} bears the time {ordered_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC and was made "
+        "before this one began: a clock was wrong. This one counts as the later of the two; look at the clocks of all "
+        "hosts that verify, drill or take backups"
+    )
 
 
 def put_record(store: Store, place: Place, record: Record) -> None:

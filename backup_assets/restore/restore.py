@@ -6,23 +6,24 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets import __version__
 from backup_assets.capture.dump import read_whole_archive
-from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
+from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.local import place_of, work_directory
 from backup_assets.named_stores import catalog_in
 from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import one_row, open_session
 from backup_assets.restore.attachments import restore_attachments
-from backup_assets.restore.beside import holds_files, new_directory_beside
+from backup_assets.restore.beside import holds_files, new_directory_beside, remove_replaced
 from backup_assets.restore.comparison import differences
 from backup_assets.restore.database import Selection, database_exists, drop_database, restoring_clients
 from backup_assets.restore.fetch import FetchedSet, fetch_set
+from backup_assets.restore.half_swapped import REMEDY, half_swapped
 from backup_assets.restore.leftovers import (
     RESTORING,
     remove_left_databases,
@@ -32,15 +33,16 @@ from backup_assets.restore.leftovers import (
 from backup_assets.restore.named_files import OpenedFiles
 from backup_assets.restore.opening import opened
 from backup_assets.restore.recording import store_record
-from backup_assets.restore.roles import restore_roles
+from backup_assets.restore.replacing import Swapped, replace_both, replace_database
+from backup_assets.restore.roles import restore_roles, session_for_roles
 from backup_assets.restore.scratch import reading_clients, require_extensions
+from backup_assets.restore.shown import Shown, identity_of, kept_because_unseen
 from backup_assets.restore.swap import (
     LONGEST_NAME_BYTES,
+    SwapInDoubt,
     end_sessions,
     maintenance_database,
     side_name,
-    swap_database,
-    swap_directory,
 )
 from backup_assets.restore.verification import (
     fingerprints_of,
@@ -90,6 +92,7 @@ class RestorePlan:
     database: str
     replaces: tuple[str, ...]
     creates: tuple[str, ...]
+    shown: Shown = field(default_factory=Shown)
 
     def __str__(self) -> str:
         lines = [f"restore of {self.set_id} into database {self.database} at {self.target}"]
@@ -106,18 +109,6 @@ class Restored:
     kept: tuple[str, ...]
     rows: int
     tables: int
-
-
-@dataclass(frozen=True)
-class _Swapped:
-    """The names under which what was replaced is kept."""
-
-    database: str | None = None
-    attachments: Path | None = None
-
-    def listed(self) -> tuple[str, ...]:
-        kept = (self.database and f"database {self.database}", self.attachments and f"attachments {self.attachments}")
-        return tuple(item for item in kept if item)
 
 
 class Restore:
@@ -152,6 +143,7 @@ class Restore:
         self._name = _valid_name(request.into, chosen.manifest.source_database)
         self._stages: dict[str, float] = {}
         self._attachments = self._attachments_target()
+        self._shown = Shown()
 
     def _attachments_target(self) -> Path | None:
         manifest = self._chosen.manifest
@@ -177,23 +169,30 @@ class Restore:
 
     @property
     def content_known(self) -> bool:
-        """Whether every table of the set has a content hash to compare with."""
-        return all(table.content_hash is not None for table in self._chosen.manifest.fingerprints.tables)
+        """Whether every table of the set, and its large objects, have content hashes to compare with."""
+        return self._chosen.manifest.fingerprints.has_content
+
+    @property
+    def content_known_in_part(self) -> bool:
+        """Whether at least one table has a content hash to compare with."""
+        return any(table.content_hash is not None for table in self._chosen.manifest.fingerprints.tables)
 
     def plan(self) -> RestorePlan:
         """Return what would be replaced and created; raises EnvironmentFault when the server cannot be asked."""
         replaces: list[str] = []
         creates: list[str] = []
+        shown = Shown()
         with open_session(self._server, maintenance_database(self._name)) as session:
             if database_exists(session, self._name):
-                size, sessions = one_row(
+                oid, size, sessions = one_row(
                     session,
-                    "SELECT pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(oid)), (SELECT count(*) FROM "
+                    "SELECT oid, pg_catalog.pg_size_pretty(pg_catalog.pg_database_size(oid)), (SELECT count(*) FROM "
                     "pg_catalog.pg_stat_activity a WHERE a.datid = d.oid) FROM pg_catalog.pg_database d "
                     f"WHERE datname = {quote_literal(self._name)}",
                 )
                 fate = "removed" if self._request.drop_old else "kept under another name"
                 replaces.append(f"database {self._name} ({size}, {sessions} open sessions; {fate})")
+                shown = replace(shown, database_oid=oid)
             else:
                 creates.append(f"database {self._name}")
         target = self._attachments
@@ -201,10 +200,11 @@ class Restore:
             if holds_files(target):
                 fate = "removed" if self._request.drop_old else "kept under another name"
                 replaces.append(f"attachments {target} ({fate})")
+                shown = replace(shown, attachments=identity_of(target))
             else:
                 creates.append(f"attachments {target}")
         source = self._chosen.id if self.compared or self._opened is None else str(self._opened.fetched.paths["dump"])
-        return RestorePlan(source, self._server.place, self._name, tuple(replaces), tuple(creates))
+        return RestorePlan(source, self._server.place, self._name, tuple(replaces), tuple(creates), shown)
 
     def run(self) -> Restored:
         """Restore, compare, and only then replace; returns what was done.
@@ -227,14 +227,18 @@ class Restore:
             )
         self._log(str(plan).replace("would ", "will "))
         with sole_restore(self._server, self._name) as session:
+            self._shown = plan.shown
+            half = half_swapped(self._settings, session, self._server.place)
+            for note in half:
+                self._log(f"{note.what}; {REMEDY}")
             remove_left_databases(session, self._name, self._log)
             if self._attachments is not None:
-                remove_left_directories(self._attachments, self._now(), self._log)
+                remove_left_directories(self._attachments, self._now(), self._log, keep=[note.beside for note in half])
             return self._run()
 
     def _run(self) -> Restored:
         started_at = self._now()
-        swapped = _Swapped()
+        swapped = Swapped()
         try:
             with work_directory(self._settings, "restore") as workdir:
                 swapped = self._replace(workdir, started_at)
@@ -248,13 +252,15 @@ class Restore:
         tables = [t for t in self._chosen.manifest.fingerprints.tables if wanted.includes(t.table_schema, t.name)]
         return Restored(record, swapped.listed(), sum(table.rows for table in tables), len(tables))
 
-    def _replace(self, workdir: Path, at: datetime) -> _Swapped:
+    def _replace(self, workdir: Path, at: datetime) -> Swapped:
         fetched = self._prove(workdir)
         new = self._restore_beside(fetched, workdir, at)
         try:
             self._require_equal(new)
             directory = self._attachments_beside(fetched, at)
             return self._swap(new, directory, at)
+        except SwapInDoubt:  # nor can the server be asked what to remove
+            raise
         except BaseException:
             self._remove(new)
             raise
@@ -294,8 +300,11 @@ class Restore:
             (number,) = one_row(session, "SELECT current_setting('server_version_num')")
             require_extensions(session, manifest.server.extensions, self._server.place)
             if self._request.with_roles and "globals" in fetched.paths:
-                with self._stage("roles"):
-                    roles = restore_roles(session, fetched.paths["globals"])
+                with (
+                    self._stage("roles"),
+                    session_for_roles(self._server, session, manifest.server.encoding, new) as fitting,
+                ):
+                    roles = restore_roles(fitting, fetched.paths["globals"])
                 self._log(f"roles: {len(roles.created)} created, {len(roles.kept)} left as they are")
                 for statement in roles.left_out:
                     self._log(f"roles: left out {statement}")
@@ -377,39 +386,31 @@ class Restore:
             raise
         return target
 
-    def _swap(self, new: str, directory: Path | None, at: datetime) -> _Swapped:
-        """Replace the database and the attachments, or neither: both are of one generation."""
-        kept = side_name(self._name, "before", at)
+    def _swap(self, new: str, directory: Path | None, at: datetime) -> Swapped:
         with self._stage("swap"):
-            database = kept if swap_database(self._server, new, self._name, kept) else None
             if directory is None or self._attachments is None:
-                return _Swapped(database)
-            kept_directory = self._attachments.with_name(side_name(self._attachments.name, "before", at))
-            try:
-                existed = swap_directory(directory, self._attachments, kept_directory)
-            except BaseException:  # also an interruption: the files of one generation, the rows of another
-                if database is None:
-                    swap_database(self._server, self._name, new, side_name(new, "unused", at))
-                else:
-                    swap_database(self._server, database, self._name, new)
-                shutil.rmtree(directory, ignore_errors=True)
-                raise
-        return _Swapped(database, kept_directory if existed else None)
+                return replace_database(self._server, new, self._name, at)
+            databases, directories = (new, self._name), (directory, self._attachments)
+            return replace_both(self._settings, self._server, self._chosen.id, databases, directories, at, self._log)
 
-    def _drop_old(self, swapped: _Swapped) -> _Swapped:
+    def _drop_old(self, swapped: Swapped) -> Swapped:
+        """Remove what was replaced; return what is kept, because it is not what the plan has shown."""
+        database, attachments = swapped.database, swapped.attachments
         with self._stage("drop_old"):
-            if swapped.database is not None:
-                self._remove(swapped.database)
-            if swapped.attachments is not None:
-                try:
-                    shutil.rmtree(swapped.attachments)
-                except OSError as error:
-                    raise EnvironmentFault(
-                        f"the restore is done, but the old attachments {swapped.attachments} could not be removed",
-                        why=str(error),
-                        remedy="remove them by hand",
-                    ) from error
-        return _Swapped()
+            if database is not None and self._is_shown(database):
+                self._remove(database)
+                database = None
+            if attachments is not None and self._shown.is_attachments(attachments):
+                remove_replaced(attachments)
+                attachments = None
+        kept = Swapped(database, attachments)
+        for item in kept.listed():
+            self._log(kept_because_unseen(item))
+        return kept
+
+    def _is_shown(self, database: str) -> bool:
+        with open_session(self._server, maintenance_database(self._name)) as session:
+            return self._shown.is_database(session, database)
 
     def _remove(self, name: str) -> None:
         with open_session(self._server, maintenance_database(self._name)) as session:

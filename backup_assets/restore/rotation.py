@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from backup_assets.ciphers.contract import LockedPrivateKey, MissingPrivateKey
-from backup_assets.errors import BackupError
+from backup_assets.errors import BackupError, EnvironmentFault
 from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import LOCAL, catalog_in, store_named
 from backup_assets.restore.verification import Proof, verify_set
 from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.record_order import is_in_future
+from backup_assets.sets.records import VerificationRecord
 from backup_assets.settings import DatabaseSettings, Settings
 
 #: One name for all databases: two trial restores at a time would be too much for a small machine.
@@ -20,11 +22,16 @@ LOCK = "verification-rotation"
 
 @dataclass(frozen=True)
 class Copy:
-    """A set in one store; ``looked_at`` is when that copy was last verified, at any level, None: never."""
+    """A set in one store; ``looked_at`` is when that copy was last verified, at any level, None: never.
+
+    ``doubtful``: the last verification bears a time to come, so that nobody knows when it was; it is not in
+    ``looked_at``.
+    """
 
     store: str
     set: BackupSet
     looked_at: datetime | None
+    doubtful: bool = False
 
     @property
     def since(self) -> datetime:
@@ -62,7 +69,7 @@ class Rotation:
 
 
 def copies_of(
-    database: DatabaseSettings, settings: Settings, unread: dict[str, BackupError] | None = None
+    database: DatabaseSettings, settings: Settings, unread: dict[str, BackupError] | None = None, *, now: datetime
 ) -> list[Copy]:
     """Return every complete set of every store that answers; the others are added to ``unread``."""
     found: list[tuple[str, BackupSet]] = []
@@ -75,23 +82,30 @@ def copies_of(
             continue
         found += [(name, one) for one in sets]
     # Who may only read in a store has its records in the local one: a copy's last verification may be in either.
-    looked_at: dict[tuple[str, str], datetime] = {}
+    known: dict[tuple[str, str], list[VerificationRecord]] = {}
     for _, one in found:
         for record in one.verifications:
-            known = looked_at.get((record.store, one.id), record.at)
-            looked_at[record.store, one.id] = max(known, record.at)
-    return [Copy(name, one, looked_at.get((name, one.id))) for name, one in found if not one.faults]
+            known.setdefault((record.store, one.id), []).append(record)
+    return [_copy(name, one, known.get((name, one.id), ()), now) for name, one in found if not one.faults]
+
+
+def _copy(store: str, one: BackupSet, verifications: Sequence[VerificationRecord], now: datetime) -> Copy:
+    last = max(verifications, key=lambda record: record.order, default=None)
+    looked_at = max((record.at for record in verifications if not is_in_future(record.at, now)), default=None)
+    return Copy(store, one, looked_at, doubtful=last is not None and is_in_future(last.at, now))
 
 
 def due(copies: Sequence[Copy], database: DatabaseSettings, now: datetime) -> list[Copy]:
     """Return what is verified tonight: least recently verified first, no more than `nightly_limit`.
 
-    A copy takes part when half of `every_days` is over, so that a night without this machine does no harm. Which one
-    comes first does not depend on anything but the copies.
+    A copy takes part when half of `every_days` is over, so that a night without this machine does no harm; and at
+    once, before all others, when its last verification is from the future, which proves nothing. Which one comes first
+    does not depend on anything but the copies.
     """
     wanted = database.verification
-    old = [copy for copy in copies if now - copy.since >= timedelta(days=wanted.every_days) / 2]
-    return sorted(old, key=lambda copy: (copy.since, copy.set.id, copy.store))[: wanted.nightly_limit]
+    old = [copy for copy in copies if copy.doubtful or now - copy.since >= timedelta(days=wanted.every_days) / 2]
+    in_turn = sorted(old, key=lambda copy: (not copy.doubtful, copy.since, copy.set.id, copy.store))
+    return in_turn[: wanted.nightly_limit]
 
 
 def rotate(
@@ -110,7 +124,7 @@ def rotate(
     store.check()
     with store.capture_lock(LOCK, run=database.name):
         unread: dict[str, BackupError] = {}
-        copies = copies_of(database, settings, unread)
+        copies = copies_of(database, settings, unread, now=now())
         checked: list[Checked] = []
         gone: list[Copy] = []
         for copy in due(copies, database, now()):
@@ -145,6 +159,14 @@ def _verified(
     except BackupError as error:
         log(f"{copy.set.id} in {copy.store} could not be verified: {error}")
         return Checked(copy, error=error)
+    except OSError as error:  # of a disk on the way; the other copies have their turn nevertheless
+        fault = EnvironmentFault(
+            f"{copy.set.id} in {copy.store} could not be verified",
+            why=str(error),
+            remedy="check the disk that is named, and its permissions; the kernel's log may say more",
+        )
+        log(str(fault))
+        return Checked(copy, error=fault)
     outcome = "is good" if proof.record.passed else "is DAMAGED"
     log(f"{copy.set.id} in {copy.store} {outcome} at level {proof.record.level}")
     return Checked(copy, proof)

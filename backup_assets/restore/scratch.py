@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from backup_assets.capture.preflight import require_free_disk
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.postgres.clients import Clients, find_clients
 from backup_assets.postgres.server import Server
@@ -18,6 +19,7 @@ from backup_assets.postgres.server_binaries import (
 )
 from backup_assets.postgres.session import Session, one_row, one_value, open_session
 from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_cluster
+from backup_assets.postgres.unprivileged import scratch_parent, server_identity
 from backup_assets.restore.database import restoring_clients
 from backup_assets.sets.manifest import Manifest
 from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
@@ -26,6 +28,9 @@ from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
 _MARK = (
     "SELECT system_identifier::text || pg_catalog.pg_postmaster_start_time()::text FROM pg_catalog.pg_control_system()"
 )
+#: A zstd dump is hardly ever smaller than a tenth of the rows in it (ordinary business data: 0.15 to 0.4, see
+#: capture/preflight.py).
+ROWS_TO_DUMP = 10
 #: The settings that name a server for trial restores, and what messages call it.
 Setting = Literal["verification.scratch", "drill.server"]
 _NAMED = {"verification.scratch": "scratch", "drill.server": "drill's"}
@@ -49,8 +54,8 @@ def scratch_server(
 
     ``setting`` says which setting configures it.
 
-    Raises EnvironmentFault when no server of the right version can be had or an extension is missing, Refused when
-    the configured scratch server is the source itself.
+    Raises EnvironmentFault when no server of the right version can be had, an extension is missing or the cluster's
+    disk has no room for the database, Refused when the configured scratch server is the source itself.
     """
     archive_major = int(manifest.client.version.split(".")[0])
     configured = configured_scratch(database, setting)
@@ -59,10 +64,28 @@ def scratch_server(
         return
     sweep_stale_clusters()
     binaries = throw_away_binaries(settings, manifest.server.major)
+    _require_room(manifest, setting)
     superuser = manifest.server.bootstrap_superuser
     with throw_away_cluster(None, binaries, superuser=superuser) as cluster:
         server = Server.from_settings(cluster.server_settings())
         yield _scratch(server, settings, manifest, archive_major, throw_away=True)
+
+
+def _require_room(manifest: Manifest, setting: Setting) -> None:
+    """Raise EnvironmentFault unless the database fits where a throw-away cluster has its data.
+
+    The whole of it takes there as much as at its source at most. Of some tables alone only the dump's size is known.
+    """
+    dump = manifest.artifact("dump")
+    needed = manifest.server.database_bytes
+    if manifest.kind != "full" and dump is not None:
+        needed = min(needed, dump.size_bytes * ROWS_TO_DUMP)
+    require_free_disk(
+        scratch_parent(None, server_identity()),
+        needed,
+        f"a trial restore of {manifest.source_database}",
+        f"free space there, set TMPDIR to a directory on a larger disk, or name a server in {setting} (backup.yaml)",
+    )
 
 
 def configured_scratch(database: DatabaseSettings, setting: Setting) -> ServerSettings | None:

@@ -20,6 +20,9 @@ _DECRYPTION = {
 }
 #: Where decrypted files go, below the current directory.
 _PLAIN = "./plain"
+#: An empty database to work from where that of the set is not in UTF-8: a server keeps the names of roles as the bytes
+#: that they have where they are made, and another encoding does not find them.
+_FOR_ROLES = "backup_assets_roles"
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,13 @@ def stock_commands(
         steps.append(
             Step(
                 "the roles (one that exists gives an error, then gets the password and attributes of the backup)",
-                (f"psql --no-psqlrc --dbname=postgres --file={_quoted(paths['globals'])}",),
+                _roles(own.server.encoding, _quoted(paths["globals"])),
             )
         )
     dump = stored.artifact("dump")
     if dump is not None and "dump" in paths:
-        steps.append(_database(stored, dump, paths["dump"]))
+        helped = "globals" in paths and _needs_own(own.server.encoding)
+        steps.append(_database(stored, dump, paths["dump"], _FOR_ROLES if helped else "postgres"))
     if "archive" in paths and "index" in paths:
         names = [f"INDEX={_quoted(paths['index'])}", f"ARCHIVE={_quoted(paths['archive'])}"]
         if full is not None:
@@ -67,6 +71,20 @@ def stock_commands(
         names.append('OUT=./attachments; mkdir -p "$OUT"')
         steps.append(Step("the attachments, into ./attachments", (*names, *STOCK_RESTORE.splitlines())))
     return tuple(steps)
+
+
+def _needs_own(encoding: str) -> bool:
+    return encoding not in ("", "SQL_ASCII", "UTF8")
+
+
+def _roles(encoding: str, script: str) -> tuple[str, ...]:
+    """Return the commands that make the roles where a database of ``encoding`` finds their names."""
+    if not _needs_own(encoding):
+        return (f"psql --no-psqlrc --dbname=postgres --file={script}",)
+    return (
+        f"createdb --template=template0 --encoding={encoding} --lc-collate=C --lc-ctype=C {_FOR_ROLES}",
+        f"psql --no-psqlrc --dbname={_FOR_ROLES} --file={script}",
+    )
 
 
 def _checksums(stored: Manifest, paths: Mapping[str, Path | str], full: FullArchive | None) -> Step:
@@ -127,7 +145,7 @@ def _plain(path: Path | str) -> Path | str:
     return f"{_PLAIN}/{name.removesuffix(_suffix(path))}" if _suffix(path) else path
 
 
-def _database(manifest: Manifest, dump: Artifact, path: Path | str) -> Step:
+def _database(manifest: Manifest, dump: Artifact, path: Path | str, work_from: str) -> Step:
     name = manifest.source_database
     before: list[str] = []
     source = _quoted(path)
@@ -142,8 +160,9 @@ def _database(manifest: Manifest, dump: Artifact, path: Path | str) -> Step:
         # The rows that foreign keys refer to are not in this dump.
         before.append(f"pg_restore --create --list {source} | grep -v ' FK CONSTRAINT ' > ./database.list")
         options = "--use-list=./database.list "
-    restore = f"pg_restore --create --exit-on-error {options}--dbname=postgres {source}"
-    return Step(f"the database {name}, which must not exist yet", (*before, restore))
+    restore = f"pg_restore --create --exit-on-error {options}--dbname={work_from} {source}"
+    after = () if work_from == "postgres" else (f"dropdb {work_from}",)
+    return Step(f"the database {name}, which must not exist yet", (*before, restore, *after))
 
 
 def _quoted(path: Path | str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -14,15 +15,17 @@ from backup_assets.errors import EnvironmentFault
 from backup_assets.files import fsync_directory
 from backup_assets.postgres.names import quote_literal, quote_name
 from backup_assets.postgres.server import Server
-from backup_assets.postgres.session import Session, open_session
-from backup_assets.restore.database import database_exists
+from backup_assets.postgres.session import OBJECT_IN_USE, Session, open_session
+from backup_assets.restore.database import database_exists, oid_of
 
 LONGEST_NAME_BYTES = 63
 _ATTEMPTS = 3
 _REMEDY = "the user of the restore must be a superuser, or own the database and be allowed to create databases"
 _END_AGAIN_SECONDS = 0.1
-#: A rename waits five seconds for other sessions by itself (CountOtherDBBackends in PostgreSQL's dbcommands.c).
-_IN_USE = "is being accessed by other users"
+
+
+class SwapInDoubt(EnvironmentFault):
+    """The server was lost as it renamed: nobody can say whether it has."""
 
 
 def side_name(base: str, purpose: str, at: datetime) -> str:
@@ -41,24 +44,39 @@ def swap_database(server: Server, new: str, live: str, kept: str) -> bool:
     """Rename ``live`` to ``kept`` and ``new`` to ``live``, both or neither; return whether there was a live one.
 
     Sessions in both are ended, also those of clients that connect again at once. Raises EnvironmentFault, nothing
-    renamed, when sessions stay nevertheless (a prepared transaction does).
+    renamed, when sessions stay nevertheless (a prepared transaction does); SwapInDoubt when the answer was lost, and
+    the server cannot be asked again or has not renamed them yet.
     """
     with open_session(server, maintenance_database(live)) as session:
-        existed = database_exists(session, live)
+        existed, restored = database_exists(session, live), oid_of(session, new)
+    try:
+        _swap_when_empty(server, new, live, kept if existed else None)
+    except EnvironmentFault:  # perhaps after it was done: what is there tells
+        with suppress(EnvironmentFault), open_session(server, maintenance_database(live)) as session:
+            if restored is not None and oid_of(session, live) == restored:
+                return existed
+        raise
+    return existed
+
+
+def _swap_when_empty(server: Server, new: str, live: str, kept: str | None) -> None:
+    with open_session(server, maintenance_database(live)) as session:
         for attempt in range(_ATTEMPTS):
             try:
                 with _kept_empty(server, (live, new)):
-                    _swap(session, new, live, kept if existed else None)
-                return existed
+                    _swap(session, new, live, kept)
+                return
+            except SwapInDoubt:
+                raise
             except EnvironmentFault as error:
                 session.execute("ROLLBACK")
-                in_use = _IN_USE in error.why
+                # A rename waits five seconds for other sessions by itself (CountOtherDBBackends in dbcommands.c).
+                in_use = error.sqlstate == OBJECT_IN_USE
                 if not in_use or attempt == _ATTEMPTS - 1:
                     remedy = "stop the programs that use it, and end its prepared transactions" if in_use else _REMEDY
                     raise EnvironmentFault(
                         f"the database {live} could not be replaced; it is as it was", why=error.why, remedy=remedy
                     ) from error
-    raise AssertionError("unreachable")
 
 
 def _swap(session: Session, new: str, live: str, kept: str | None) -> None:
@@ -66,7 +84,16 @@ def _swap(session: Session, new: str, live: str, kept: str | None) -> None:
     if kept is not None:
         session.execute(f"ALTER DATABASE {quote_name(live)} RENAME TO {quote_name(kept)}")
     session.execute(f"ALTER DATABASE {quote_name(new)} RENAME TO {quote_name(live)}")
-    session.execute("COMMIT")
+    try:
+        session.execute("COMMIT")
+    except (EnvironmentFault, BrokenPipeError) as error:  # the latter: psql in a container ended with its connection
+        kept_too = f", and whether {kept} is the one of before" if kept else ""
+        raise SwapInDoubt(
+            f"nobody can say whether the database {live} was replaced: the server was lost as it did it",
+            why=error.why if isinstance(error, EnvironmentFault) else str(error),
+            remedy=f"when the server is back, look whether {live} is the restored one{kept_too}; `backup-assets "
+            "doctor` tells whether attachments of another generation are with it; then restore again",
+        ) from error
 
 
 @contextmanager
@@ -105,9 +132,10 @@ def end_sessions(session: Session, name: str) -> None:
 
 
 def swap_directory(new: Path, live: Path, kept: Path) -> bool:
-    """Rename ``live`` to ``kept`` and ``new`` to ``live``; return whether there was a live one.
+    """Rename ``live`` to ``kept`` and ``new`` to ``live``, durably; return whether there was a live one.
 
-    When the second rename fails the first is undone. Raises EnvironmentFault where a directory cannot be renamed.
+    What was renamed is renamed back when anything fails. Raises EnvironmentFault where a directory cannot be renamed,
+    or where that cannot be forced to disk.
     """
     existed = live.exists()
     try:
@@ -116,6 +144,11 @@ def swap_directory(new: Path, live: Path, kept: Path) -> bool:
             os.rename(live, kept)  # noqa: PTH104 - rename, never replace
         try:
             os.rename(new, live)  # noqa: PTH104
+            try:
+                _force_renames(live.parent)
+            except BaseException:
+                os.rename(live, new)  # noqa: PTH104
+                raise
         except BaseException:
             if existed:
                 os.rename(kept, live)  # noqa: PTH104
@@ -124,10 +157,20 @@ def swap_directory(new: Path, live: Path, kept: Path) -> bool:
         raise EnvironmentFault(
             f"the attachments directory {live} could not be replaced; it is as it was",
             why=str(error),
-            remedy="a mount point cannot be renamed: restore with --attachments-to DIR and move the files by hand",
+            remedy="a mount point cannot be renamed, and a disk that fails writes nothing: restore with "
+            "--attachments-to DIR and move the files by hand",
         ) from error
-    fsync_directory(live.parent)
     return existed
+
+
+def _force_renames(directory: Path) -> None:
+    try:
+        fsync_directory(directory)
+    except OSError as error:
+        # Some network file systems know no fsync of a directory; PostgreSQL passes over the same two (fsync_fname).
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise
+        os.sync()
 
 
 def _allow_the_same(model: Path, directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,12 +39,13 @@ from backup_assets.restore.database import (
 )
 from backup_assets.restore.fetch import FetchedSet, fetch_set, require_beside, require_stored
 from backup_assets.restore.leftovers import SCRATCH_DATABASE, VERIFYING, remove_left_scratch
-from backup_assets.restore.recording import store_record
-from backup_assets.restore.roles import restore_roles
+from backup_assets.restore.recording import clock_note, store_record, verifications_of
+from backup_assets.restore.roles import names_fit, restore_roles, session_for_roles
 from backup_assets.restore.scratch import Scratch, reading_clients, scratch_server
 from backup_assets.restore.swap import side_name
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Fingerprints, Manifest
+from backup_assets.sets.record_order import order_after
 from backup_assets.sets.records import LEVELS, Level, Problem, VerificationRecord
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import Store
@@ -99,6 +100,10 @@ def verify_set(
     catalog = catalog_in(store, place)
     stages = Stages()
     started_at = now()
+    # Looked up before anything is read: what another records meanwhile is neither earlier nor later than this.
+    ordered_at = order_after(verifications_of(settings, place, chosen), started_at)
+    if ordered_at is not None:
+        log(clock_note(chosen.id, ordered_at))
     problems: list[Problem] = []
     scratch_major: int | None = None
     manifest = chosen.manifest
@@ -131,9 +136,10 @@ def verify_set(
         tool_version=__version__,
         passed=not problems,
         started_at=started_at,
+        ordered_at=ordered_at,
         problems=tuple(problems),
         level=level,
-        content=content and _reaches(level, "restored") and _has_content(manifest.fingerprints),
+        content=content and _reaches(level, "restored") and _has_content(manifest),
         store=store.name,
         durations=stages.seconds,
         server_major=scratch_major,
@@ -142,12 +148,16 @@ def verify_set(
     return Proof(record, manifest.fingerprints.total_rows, len(manifest.fingerprints.tables))
 
 
+def _has_content(manifest: Manifest) -> bool:
+    """Tell whether contents can be compared; of an envelope that was not opened nobody knows.
+
+    A failure that claims more than a pass of the same set ever can would never be taken back.
+    """
+    return manifest.encryption is None and manifest.fingerprints.has_content
+
+
 def _reaches(level: Level, wanted: Level) -> bool:
     return LEVELS.index(level) >= LEVELS.index(wanted)
-
-
-def _has_content(fingerprints: Fingerprints) -> bool:
-    return all(table.content_hash is not None for table in fingerprints.tables)
 
 
 def read_everything(fetched: FetchedSet, settings: Settings, workdir: Path, timeout: float) -> None:
@@ -210,8 +220,11 @@ def restored_on_trial(
         if not scratch.throw_away:
             remove_left_scratch(session, begun, log)
         if "globals" in fetched.paths:
-            with stages("roles"):
-                restore_roles(session, fetched.paths["globals"])
+            with (
+                stages("roles"),
+                session_for_roles(scratch.server, session, manifest.server.encoding, name) as fitting,
+            ):
+                restore_roles(fitting, fetched.paths["globals"])
         try:
             with stages("restore"):
                 restore_dump_as(
@@ -253,8 +266,8 @@ def restore_dump_as(
     manifest = fetched.backup_set.manifest
     owned = [(table.table_schema, table.name) for table in manifest.fingerprints.tables]
     with opened_archive(fetched.paths["dump"], fetched.artifact("dump"), workdir) as archive:
-        create, properties = database_statements(clients, archive, workdir)
         with open_session(server, MAINTENANCE_DATABASE) as session:
+            create, properties = database_statements(clients, archive, workdir, session)
             create_database(session, create, name, keep_tablespace=keep_tablespaces)
         restore_archive(
             server,
@@ -268,7 +281,10 @@ def restore_dump_as(
             owned=owned,
             keep_tablespaces=keep_tablespaces,
         )
-    with open_session(server, MAINTENANCE_DATABASE) as session:
+    with ExitStack() as sessions:
+        session = sessions.enter_context(open_session(server, MAINTENANCE_DATABASE))
+        if not names_fit(session, manifest.server.encoding):
+            session = sessions.enter_context(open_session(server, name))
         apply_properties(session, properties, name)
 
 

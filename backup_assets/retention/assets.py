@@ -13,7 +13,7 @@ from backup_assets.errors import BackupError, CheckFailed
 from backup_assets.faults import as_failure, failure_of
 from backup_assets.progress import human_bytes
 from backup_assets.queueing import UPKEEP_POOL, job_tags
-from backup_assets.retention.pruning import Pruned, prune_all
+from backup_assets.retention.pruning import Pruned, halved_text, prune_all
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.shown import OWNERS, reading
 
@@ -96,9 +96,7 @@ def build_retention_job(database: DatabaseSettings) -> UnresolvedAssetJobDefinit
 
 def _told(one: Pruned) -> list[str]:
     """Return what was decided and done in one store, a sentence a line."""
-    if one.skipped:
-        return [f"{one.store}: {one.skipped}"]
-    lines = []
+    lines = [f"{one.store}: {one.skipped}"] if one.skipped else []
     if one.plan is not None:
         kept = f"{len(one.plan.kept)} sets stay ({human_bytes(one.plan.kept_bytes)})"
         freed = sum(deleted.size for deleted in one.deleted)
@@ -108,6 +106,8 @@ def _told(one: Pruned) -> list[str]:
         lines.append(f"{one.store}: {kept}, {going}")
         lines += [f"{one.store}: nothing is deleted: {reason.text}" for reason in one.plan.blocked]
         lines += [f"{one.store}: the manifest of {set_id} is damaged" for set_id in one.plan.damaged]
+    lines += [f"{one.store}: {set_id} is held there too now, as in another store" for set_id in one.carried]
+    lines += [f"{one.store}: {halved_text(one.store, halved)}" for halved in one.halved]
     lines += [f"{one.store}: {failed.set_id} was not deleted: {failed.error}" for failed in one.failed]
     return lines + ([f"{one.store}: {one.error}"] if one.error is not None else [])
 
@@ -115,7 +115,7 @@ def _told(one: Pruned) -> list[str]:
 def error_of(unwell: Sequence[Pruned]) -> BackupError:
     """Return the one error that stands for everything that could not be done, every store's cause in it."""
     errors = [one.error for one in unwell if one.error is not None]
-    if len(unwell) == len(errors) == 1 and not unwell[0].failed:
+    if len(unwell) == len(errors) == 1 and not (unwell[0].failed or unwell[0].halved):
         return errors[0]
     causes = [line for one in unwell for line in _told(one)[1 if one.plan is not None else 0 :]]
     return CheckFailed(

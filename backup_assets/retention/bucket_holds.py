@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from backup_assets.errors import BackupError
+from backup_assets.errors import AccessDenied, BackupError, CheckFailed, TransientFault
 from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, configured_store, store_named
 from backup_assets.sets.backup_set import BackupSet
@@ -17,13 +17,15 @@ from backup_assets.sets.place import Place
 from backup_assets.sets.records import HoldRecord
 from backup_assets.sets.retention_class import HELD, KEPT_DAYS, retention_class
 from backup_assets.settings import DatabaseSettings, Settings
-from backup_assets.stores.contract import AccessDenied
+from backup_assets.stores.contract import MissingObject
 
 if TYPE_CHECKING:
     from backup_assets.stores.s3 import S3Store
 
 #: As `stores/s3_location.py` names it; that module loads boto3, which only who has a bucket pays for.
 _TAG = "retention"
+#: As the alert `hold_expires`: so long before something held goes, somebody has to see to it.
+SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,40 @@ class Ending:
 class Kept:
     """What was done so that a bucket keeps what is held: how many objects got another class, and what it removes still.
 
-    ``error`` is why not everything could be done: the role may not change tags, or the bucket does not answer.
+    ``error`` is why nothing more could be done: the bucket does not answer. ``failed`` are, by set, why not everything
+    of it could be: an object is missing, or the role may not change tags, and the set would go.
     """
 
     changed: int = 0
     endings: tuple[Ending, ...] = ()
     error: BackupError | None = None
+    failed: Mapping[str, BackupError] = field(default_factory=dict)
+
+    def error_of(self, set_ids: Iterable[str]) -> BackupError | None:
+        """Return why not everything of these sets could be done, or None."""
+        return self.error or next((self.failed[set_id] for set_id in set_ids if set_id in self.failed), None)
+
+    def trouble(self, store_name: str, now: datetime) -> BackupError | None:
+        """Return one error for what somebody has to see to by now, or None.
+
+        That a bucket removes something held in a distant future is told by `hold`, and by `doctor` every time.
+        """
+        if self.error is not None:
+            return self.error
+        causes = [f"{e.what}: {e.why}" for e in self.failed.values() if not isinstance(e, AccessDenied)]
+        causes += [
+            f"{ending.set_id} is held, and the lifecycle rules remove {ending.part} around {ending.at:%Y-%m-%d}"
+            for ending in self.endings
+            if ending.at - now < SOON
+        ]
+        if not causes:
+            return None
+        return CheckFailed(
+            f"{store_name} does not keep everything that is held",
+            why="; ".join(causes),
+            remedy="copy again what is missing there; repeat `backup-assets hold` with a role that may tag objects, or "
+            "copy the set elsewhere before then: docs/retention.md, Holds in a bucket",
+        )
 
 
 def removes_by_class(settings: Settings, store_name: str) -> bool:
@@ -73,20 +103,49 @@ def keep_held(
     place, zone = place_of(database, settings), ZoneInfo(database.schedule.timezone)
     known = {one.id: one for one in sets}
     changed, error = 0, None
+    failed: dict[str, BackupError] = {}
+    left: tuple[Ending, ...] = ()
     try:
         store = _bucket(settings, store_name, writing=True)
         for one, wanted in _wanted(known, now, zone):
-            for key in _keys(one, place):
-                changed += _changed(store, key, wanted)
+            tagged, failure = _tagged(store, one, place, wanted)
+            changed += tagged
+            failed |= {one.id: failure} if failure is not None else {}
     except BackupError as raised:
         error = raised
     try:
         left = tuple(endings(database, settings, store_name, sets, now))
     except BackupError as raised:
-        left, error = (), error or raised
+        error = error or raised
     # A role that may not change tags matters only where something held would go.
-    denied = isinstance(error, AccessDenied) and not left
-    return Kept(changed, left, None if denied else error)
+    going = {ending.part for ending in left}
+    failed = {part: one for part, one in failed.items() if part in going or not isinstance(one, AccessDenied)}
+    return Kept(changed, left, error, failed)
+
+
+def _tagged(store: S3Store, one: BackupSet, place: Place, wanted: str) -> tuple[int, BackupError | None]:
+    """Give every object of a set the class that is wanted; return how many got another one, and what failed.
+
+    One object that fails keeps no other from its class. Raises TransientFault: a bucket that is away is so for all.
+    """
+    changed, missing = 0, list[str]()
+    failure: BackupError | None = None
+    for key in _keys(one, place):
+        try:
+            changed += _changed(store, key, wanted)
+        except TransientFault:
+            raise
+        except MissingObject:
+            missing.append(key)
+        except BackupError as raised:
+            failure = failure or raised
+    if missing and wanted == HELD:  # of a set that is let go nobody needs it
+        failure = CheckFailed(
+            f"the set {one.id}, which is held or needed by one that is, is not whole in {store.name}",
+            why=f"there is no {', '.join(missing)}",
+            remedy=f"materialize the copy to {store.name} for the slot {one.manifest.slot}, or hold the set elsewhere",
+        )
+    return changed, failure
 
 
 def endings(
@@ -108,7 +167,7 @@ def endings(
         hold = one.hold_at(now)
         if hold is None:
             continue
-        for part in _with_needs(one, known):
+        for part in with_needs(one, known):
             if part.id not in expires:
                 expires[part.id] = _expires_at((store, tagging), place, part, known, zone)
             at = expires[part.id]
@@ -118,9 +177,9 @@ def endings(
 
 def _wanted(known: Mapping[str, BackupSet], now: datetime, zone: tzinfo) -> Iterator[tuple[BackupSet, str]]:
     """Yield each set that is or was held, or is needed by one, with the class that it should bear."""
-    held = {part.id for one in known.values() if one.hold_at(now) is not None for part in _with_needs(one, known)}
+    held = {part.id for one in known.values() if one.hold_at(now) is not None for part in with_needs(one, known)}
     was_held = [one for one in known.values() if one.manifest.hold or _hold_records(one)]
-    let_go = {part.id: part for one in was_held for part in _with_needs(one, known) if part.id not in held}
+    let_go = {part.id: part for one in was_held for part in with_needs(one, known) if part.id not in held}
     yield from ((known[set_id], HELD) for set_id in sorted(held))
     manifests = [one.manifest for one in known.values()]
     # Those that others need go last, as everywhere: they are known only through those that need them.
@@ -172,7 +231,7 @@ def _keys(one: BackupSet, place: Place) -> Iterator[str]:
     yield from (place.key(artifact.name) for artifact in stored.artifacts)
 
 
-def _with_needs(one: BackupSet, known: Mapping[str, BackupSet]) -> list[BackupSet]:
+def with_needs(one: BackupSet, known: Mapping[str, BackupSet]) -> list[BackupSet]:
     """Return a set and every one that it cannot be restored without, as far as they are there."""
     found = {one.id: one}
     waiting = [one]

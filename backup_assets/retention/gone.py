@@ -76,7 +76,7 @@ def note_gone(
     After the deletion and not before: where the disk is full, that is what makes room. Raises as `Store.put` does.
     """
     gone = set(deleted)
-    sets = tuple(_gone(line) for line in lines if line.set.id in gone)
+    sets = tuple(_gone(line, now) for line in lines if line.set.id in gone)
     if not sets:
         return
     body = seal(GoneNote(store=store, deleted_at=now, sets=sets, tool_version=__version__))
@@ -129,7 +129,7 @@ def _parse(content: bytes, where: str) -> GoneNote:
         ) from error
 
 
-def _gone(line: Line) -> GoneSet:
+def _gone(line: Line, now: datetime) -> GoneSet:
     one = line.set
     return GoneSet(
         id=one.id,
@@ -141,7 +141,7 @@ def _gone(line: Line) -> GoneSet:
         restored_bytes=restored_bytes(one.manifest),
         capture_seconds=sum(one.manifest.durations.values()),
         complete=not one.faults,
-        verified=one.verified,
+        verified=one.proof_at(now),
         verifications=one.verifications,
         drills=tuple(record for record in one.records if isinstance(record, DrillRecord)),
         restores=tuple(record for record in one.records if isinstance(record, RestoreRecord)),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from backup_assets import __version__
-from backup_assets.errors import BackupError, Refused
+from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.local import place_of
-from backup_assets.named_stores import LOCAL, catalog_in, store_named
+from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.restore.recording import put_record
-from backup_assets.retention.bucket_holds import Ending, keep_held, removes_by_class
-from backup_assets.sets.catalog import NoSuchSet
+from backup_assets.retention.bucket_holds import Ending, keep_held, removes_by_class, with_needs
+from backup_assets.retention.meant import Meant, meant_by, store_names
+from backup_assets.retention.unread import sets_as_known
+from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Hold
-from backup_assets.sets.records import HoldRecord, Record, ReleaseRecord
+from backup_assets.sets.place import META, Place, record_kind_of, set_id_of
+from backup_assets.sets.record_order import moment_after
+from backup_assets.sets.records import HoldRecord, Record, ReleaseRecord, parse_record
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.stores.contract import AccessDenied, Store
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,8 @@ def place_hold(
 ) -> Held:
     """Hold the set that ``selector`` means in every store that has it, from now until ``hold.until``.
 
-    Raises Refused for an end that has passed, NoSuchSet when no store has the set. A store that does not answer, or
-    whose role may not write, is among the results with its error.
+    Raises Refused for an end that has passed, and as :func:`meant_by` does when it is not one set that is meant. A
+    store that does not answer, or whose role may not write, is among the results with its error.
     """
     moment = now or datetime.now(UTC)
     if hold.until is not None and hold.until <= moment:
@@ -62,9 +68,15 @@ def place_hold(
             remedy="give a later --until, or leave it out",
         )
 
-    def record(set_id: str) -> Record:
+    def record(one: BackupSet, known: Sequence[Record]) -> Record:
+        releases = (record.order for record in known if isinstance(record, ReleaseRecord))
         return HoldRecord(
-            set_id=set_id, tool_version=__version__, placed_at=moment, reason=hold.reason, until=hold.until
+            set_id=one.id,
+            tool_version=__version__,
+            placed_at=moment,
+            ordered_at=moment_after(releases, moment),
+            reason=hold.reason,
+            until=hold.until,
         )
 
     return _recorded(database, settings, selector, record, moment)
@@ -75,12 +87,21 @@ def release_holds(
 ) -> Held:
     """End every hold of the set that ``selector`` means, its own included, in every store that has it.
 
-    Raises NoSuchSet when no store has the set. A hold whose record is damaged cannot be released: it stays in force.
+    Raises as :func:`meant_by` does when it is not one set that is meant. A hold whose record is damaged cannot be
+    released: it stays in force.
     """
     moment = now or datetime.now(UTC)
 
-    def record(set_id: str) -> Record:
-        return ReleaseRecord(set_id=set_id, tool_version=__version__, released_at=moment, reason=reason)
+    def record(one: BackupSet, known: Sequence[Record]) -> Record:
+        holds = [record.order for record in known if isinstance(record, HoldRecord)]
+        own = [one.manifest.generated_at] if one.manifest.hold else []
+        return ReleaseRecord(
+            set_id=one.id,
+            tool_version=__version__,
+            released_at=moment,
+            ordered_at=moment_after((*holds, *own), moment),
+            reason=reason,
+        )
 
     return _recorded(database, settings, selector, record, moment)
 
@@ -89,63 +110,52 @@ def _recorded(
     database: DatabaseSettings,
     settings: Settings,
     selector: str,
-    record: Callable[[str], Record],
+    record: Callable[[BackupSet, Sequence[Record]], Record],
     now: datetime,
 ) -> Held:
     place = place_of(database, settings)
-    set_id, found_in = _found(database, settings, selector)
+    meant = meant_by(database, settings, selector)
+    set_id = meant.one.id
     placed: list[Placed] = []
-    for name in _names(settings):
+    for name in store_names(settings):
         try:
-            if store_named(settings, name).stat(place.manifest_key(set_id)) is None:
+            store = store_named(settings, name)
+            if store.stat(place.manifest_key(set_id)) is None:
                 placed.append(Placed(name, "absent"))
                 continue
-            put_record(store_named(settings, name, writing=True), place, record(set_id))
-            placed.append(_recorded_in(database, settings, name, (set_id, found_in), now))
+            known = (*meant.one.records, *_wishes_in(store, place, set_id))
+            put_record(store_named(settings, name, writing=True), place, record(meant.one, known))
+            placed.append(_recorded_in(database, settings, name, meant, now))
         except BackupError as error:
             placed.append(Placed(name, "failed", error))
-    one = catalog_in(store_named(settings, found_in), place).find(set_id)
+    one = catalog_in(store_named(settings, meant.store), place).find(set_id)
     return Held(set_id, tuple(placed), one.hold_at(now) if one else None)
 
 
+def _wishes_in(store: Store, place: Place, set_id: str) -> Iterator[Record]:
+    """Yield the holds and releases of a set that a store has and that can be read there: the new one counts after."""
+    for stored in store.list(place.key(META)):
+        name = place.name(stored.key)
+        if set_id_of(name) == set_id and record_kind_of(name) in {"hold", "release"}:
+            # What cannot be read, or may not be, has no order; a damaged hold holds whatever comes after it.
+            with suppress(CheckFailed, AccessDenied), store.open(stored.key) as handle:
+                yield parse_record(handle.read(), stored.key)
+
+
 def _recorded_in(
-    database: DatabaseSettings, settings: Settings, store_name: str, found: tuple[str, str], now: datetime
+    database: DatabaseSettings, settings: Settings, store_name: str, meant: Meant, now: datetime
 ) -> Placed:
     """Return what came of a record that was just put, the bucket's own rules considered.
 
-    ``found`` is the set's id, and a store that could be read: of a bucket into which this role may only write it tells
-    what lies there.
+    ``meant`` is the set in a store that could be read: of a bucket into which this role may only write it tells what
+    lies there.
     """
     if not removes_by_class(settings, store_name):
         return Placed(store_name, "recorded")
-    place, (set_id, found_in) = place_of(database, settings), found
+    place, set_id = place_of(database, settings), meant.one.id
     store = store_named(settings, store_name)
-    sets = {one.id: one for one in catalog_in(store, place).sets()}
-    readable = catalog_in(store_named(settings, found_in), place)
-    chosen = readable.find(set_id)
-    for needed in () if chosen is None else (chosen.id, *readable.closure_ids(chosen)):
-        known = readable.find(needed)
-        if needed not in sets and known is not None and store.stat(place.manifest_key(needed)) is not None:
-            sets[needed] = known
-    kept = keep_held(database, settings, store_name, list(sets.values()), now)
-    return Placed(store_name, "recorded", kept.error, tuple(one for one in kept.endings if one.set_id == set_id))
-
-
-def _found(database: DatabaseSettings, settings: Settings, selector: str) -> tuple[str, str]:
-    """Return the set's id and the first store that knows what ``selector`` means."""
-    place = place_of(database, settings)
-    missing: BackupError | None = None
-    for name in _names(settings):
-        try:
-            return catalog_in(store_named(settings, name), place).resolve(selector, complete_only=False).id, name
-        except NoSuchSet as error:
-            missing = missing or error
-        except BackupError:
-            # A local store that cannot be read is told; a further one is only asked for what the others do not have.
-            if name == LOCAL:
-                raise
-    raise missing or NoSuchSet(f"there is no set {selector!r}")
-
-
-def _names(settings: Settings) -> tuple[str, ...]:
-    return (LOCAL, *(store.name for store in settings.stores))
+    sets = sets_as_known(store, place, catalog_in(store_named(settings, meant.store), place).sets())
+    kept = keep_held(database, settings, store_name, sets, now)
+    parts = [part.id for part in with_needs(meant.one, {one.id: one for one in sets})]
+    left = tuple(one for one in kept.endings if one.set_id == set_id)
+    return Placed(store_name, "recorded", kept.error_of(parts), left)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from backup_assets.sets.manifest import Hold, Manifest
+from backup_assets.sets.record_order import believed, is_in_future
 from backup_assets.sets.records import (
     LEVELS,
     CopyRecord,
@@ -20,21 +21,25 @@ from backup_assets.sets.records import (
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A manifest or record that cannot be read: its key, the set it is about, and one readable text."""
+    """A manifest or record that cannot be read: its key, the set it is about, and one readable text.
+
+    ``denied``: nothing is known against the document, only this role may not read it.
+    """
 
     key: str
     set_id: str
     kind: str
     text: str
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BackupSet:
     """A manifest with what lies beside it in one store.
 
-    ``records`` are oldest first, ``faults`` one sentence for each reason why the set cannot be restored from this
-    store, ``damaged_records`` what could not be read. ``manifest`` is the stored one; where that is an envelope and
-    was opened, it is the set's own, and ``envelope`` the stored one.
+    ``records`` are in their order, the last one last, ``faults`` one sentence for each reason why the set cannot be
+    restored from this store, ``damaged_records`` what could not be read. ``manifest`` is the stored one; where that is
+    an envelope and was opened, it is the set's own, and ``envelope`` the stored one.
     """
 
     manifest: Manifest
@@ -60,7 +65,7 @@ class BackupSet:
 
     @property
     def verifications(self) -> tuple[VerificationRecord, ...]:
-        """All verifications, oldest first."""
+        """All verifications, the last one last."""
         return tuple(record for record in self.records if isinstance(record, VerificationRecord))
 
     @property
@@ -79,37 +84,46 @@ class BackupSet:
         """Whether every file of the set is there encrypted."""
         return self.encryption is not None or (self.envelope or self.manifest).encryption is not None
 
-    @property
-    def verified(self) -> VerificationRecord | None:
-        """The best proof that the set can be restored: highest level, content compared, newest; None without any.
+    def proof_at(self, now: datetime) -> VerificationRecord | None:
+        """Return the best proof that the set can be restored: highest level, content compared, newest; or None.
 
         An incomplete set has none. A later failure at any level voids the proofs of that store's copy: it was good
-        once, and is not known to be good now.
+        once, and is not known to be good now. A pass from the future is none: see `record_order`.
         """
         if self.faults:
             return None
         standing: dict[str, list[VerificationRecord]] = {}
-        for record in self.verifications:
+        for record in believed(self.verifications, now):
             if not record.passed:
                 standing.pop(record.store, None)
             elif record.is_proof:
                 standing.setdefault(record.store, []).append(record)
         proofs = [record for records in standing.values() for record in records]
-        return max(proofs, key=lambda proof: (LEVELS.index(proof.level), proof.content, proof.at), default=None)
+        return max(proofs, key=lambda proof: (LEVELS.index(proof.level), proof.content, proof.order), default=None)
 
     def hold_at(self, now: datetime) -> Hold | None:
         """Return the longest hold that is in force at ``now``, or None.
 
-        A hold ends when its time is over or when a later release is recorded. A damaged hold record holds: nobody
-        knows how long it was meant to.
+        A hold ends when its time is over or when a later release is recorded. A release from the future ends nothing
+        before its time: a clock was wrong, and nobody knows which holds were placed after it. A damaged hold record
+        holds: nobody knows how long it was meant to.
         """
-        own = self.manifest.hold
-        placed = [(self.manifest.generated_at, own)] if own else []
-        records = [record for record in self.records if isinstance(record, HoldRecord)]
-        placed += [(record.at, Hold(reason=record.reason, until=record.until)) for record in records]
-        released = max((r.at for r in self.records if isinstance(r, ReleaseRecord)), default=None)
-        holds = [hold for at, hold in placed if released is None or at >= released]
+        own, released = self.manifest.hold, self._released_at(now)
+        holds = [own] if own and (released is None or self.manifest.generated_at >= released) else []
         holds = [hold for hold in holds if hold.until is None or hold.until > now]
+        holds += [Hold(reason=record.reason, until=record.until) for record in self.hold_records_at(now)]
         holds += [Hold(reason=f"a hold that is damaged: {d.key}") for d in self.damaged_records if d.kind == "hold"]
         endless = next((hold for hold in holds if hold.until is None), None)
         return endless or max(holds, key=lambda hold: hold.until or now, default=None)
+
+    def hold_records_at(self, now: datetime) -> tuple[HoldRecord, ...]:
+        """Return the records whose holds are in force at ``now``."""
+        released = self._released_at(now)
+        records = [record for record in self.records if isinstance(record, HoldRecord)]
+        standing = [record for record in records if released is None or record.order >= released]
+        return tuple(record for record in standing if record.until is None or record.until > now)
+
+    def _released_at(self, now: datetime) -> datetime | None:
+        """Return the moment up to which every hold is released, of what is known at ``now``."""
+        releases = [record for record in self.records if isinstance(record, ReleaseRecord)]
+        return max((record.order for record in releases if not is_in_future(record.at, now)), default=None)

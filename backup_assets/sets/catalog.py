@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TypeVar
 
-from backup_assets.errors import BackupError, CheckFailed, Refused, TransientFault
+from backup_assets.errors import AccessDenied, BackupError, CheckFailed, Refused, TransientFault
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet, Damage
 from backup_assets.sets.manifest import Manifest
@@ -26,6 +26,7 @@ from backup_assets.sets.place import (
     record_kind_of,
     set_id_of,
 )
+from backup_assets.sets.record_order import CLOCK_TOLERANCE
 from backup_assets.sets.records import EncryptionRecord, Record, parse_record
 from backup_assets.sets.uncollected import uncollected
 
@@ -54,6 +55,10 @@ class NoSuchSet(Refused):
     """No set is meant by what was asked for, or more than one."""
 
 
+class AmbiguousSet(NoSuchSet):
+    """More than one set is meant by what was asked for: to ask another store does not make it one."""
+
+
 class IncompleteSet(CheckFailed):
     """The set that was asked for cannot be restored from this store."""
 
@@ -62,7 +67,8 @@ class Catalog:
     """The sets of one place in one store, as they were at the first look; make a new one to look again.
 
     Made from the manifests and records alone. Every method may raise EnvironmentFault when the store does not
-    answer; a document that is damaged is told in ``problems`` and hides no other.
+    answer, AccessDenied when this role may read none of the manifests that are there; a document that is damaged, or
+    may not be read though others may, is told in ``problems`` and hides no other.
     """
 
     def __init__(self, store: ReadableStore, place: Place, *, readers: int = 1, where: str = "") -> None:
@@ -74,6 +80,7 @@ class Catalog:
         self._quick = store if isinstance(store, QuickStore) else None
         self.place = place
         self._readers = readers
+        self._denial: AccessDenied | None = None
         self.where = where or place.root
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -104,6 +111,9 @@ class Catalog:
                 return self._quick.read_small(stored)
             with self._store.open(stored.key) as handle:
                 return handle.read()
+        except AccessDenied as error:
+            self._denial = error
+            return self._damage(name, error)
         except TransientFault:  # the store is at fault, not this file: no listing is better than half of one
             raise
         except BackupError as error:
@@ -119,7 +129,7 @@ class Catalog:
 
     def _damage(self, name: str, error: BackupError) -> Damage:
         kind = "manifest" if is_manifest(name) else record_kind_of(name) or ""
-        return Damage(self.place.key(name), set_id_of(name) or "", kind, str(error))
+        return Damage(self.place.key(name), set_id_of(name) or "", kind, str(error), isinstance(error, AccessDenied))
 
     def _read_all(
         self, names: list[str], parse: Callable[[bytes, str], Document]
@@ -155,7 +165,19 @@ class Catalog:
                 damaged.append(Damage(self.place.key(name), set_id_of(name) or "", "manifest", foreign))
             else:
                 good[found.id] = found
+        if not good:
+            self._require_access(damaged)
         return good, tuple(damaged)
+
+    def _require_access(self, unread: list[Damage]) -> None:
+        """Raise AccessDenied when manifests are there and this role may read none: that says nothing about the sets."""
+        if any(one.denied for one in unread):
+            said = self._denial or AccessDenied("access denied")
+            raise AccessDenied(
+                f"this role may not read the sets in {self.where}",
+                why=f"of {len(unread)} manifests there it can read none: {said.what} ({said.why})",
+                remedy=f"look with a role that may read (of a bucket `read_profile`), or {said.remedy}",
+            )
 
     @_unlocked_property
     def _records(self) -> tuple[dict[str, list[Record]], dict[str, list[Damage]]]:
@@ -186,7 +208,7 @@ class Catalog:
         found = {
             set_id: BackupSet(
                 manifest,
-                tuple(sorted(records.get(set_id, ()), key=lambda record: record.at)),
+                tuple(sorted(records.get(set_id, ()), key=lambda record: record.order)),
                 self._faults(manifest, records.get(set_id, ())),
                 tuple(damaged.get(set_id, ())),
             )
@@ -250,12 +272,15 @@ class Catalog:
     def latest(
         self, before: datetime | None = None, *, kind: str = "full", complete_only: bool = True
     ) -> BackupSet | None:
-        """Return the newest set that shows a moment not after ``before`` (aware; left out: now), or None."""
-        before = _aware(before)
+        """Return the newest set that shows a moment not after ``before`` (aware; left out: now), or None.
+
+        A set that was taken under a clock far ahead is none of now: it would be the newest until that time has come.
+        """
+        limit = _limit(before)
         for one in self._sets.values():
             if one.manifest.kind != kind or (complete_only and one.faults):
                 continue
-            if before is None or one.taken_at <= before:
+            if one.taken_at <= limit:
                 return one
         return None
 
@@ -264,16 +289,19 @@ class Catalog:
 
         ``before`` is as it was for :meth:`latest`. A damaged manifest counts by the time in its id.
         """
-        before = _aware(before)
+        limit = _limit(before)
         found: list[str] = []
         for one in self._sets.values():
-            newer = one.taken_at > chosen.taken_at and (before is None or one.taken_at <= before)
-            if newer and one.faults and one.manifest.kind == chosen.manifest.kind:
+            if one.taken_at <= chosen.taken_at or one.manifest.kind != chosen.manifest.kind:
+                continue
+            if one.taken_at > limit:
+                found += [_to_come(one)] if before is None else []
+            elif one.faults:
                 found.append(f"the newer set {one.id} is incomplete: {one.faults[0]}")
         for damage in self._manifests[1]:
             taken_at = BackupId.parse(damage.set_id).taken_at
             # The id's time is that of the capture's start, in whole seconds; the snapshot comes a little later.
-            if taken_at >= chosen.manifest.backup_id.taken_at and (before is None or taken_at <= before):
+            if taken_at >= chosen.manifest.backup_id.taken_at and (before is None or taken_at <= limit):
                 found.append(f"the manifest of the newer set {damage.set_id} is damaged")
         return tuple(found)
 
@@ -333,6 +361,12 @@ class Catalog:
                 remedy="fetch a set from another store",
             )
         oldest = whole[-1]
+        if before is None:
+            raise NoSuchSet(
+                f"every set in {self.where} shows a moment that is still to come",
+                why=_to_come(oldest),
+                remedy="check the clocks of this machine and of the server; to use that set nevertheless, give its id",
+            )
         raise NoSuchSet(
             f"no set in {self.where} shows {before} or an earlier moment",
             why=f"the oldest is {oldest.id}, taken at {oldest.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
@@ -360,7 +394,7 @@ class Catalog:
         damaged = [one for one in self._manifests[1] if selector and one.set_id.startswith(selector)]
         if len(matching) + len(damaged) > 1:
             matching += [one.set_id for one in damaged]
-            raise NoSuchSet(
+            raise AmbiguousSet(
                 f"{selector!r} is the beginning of {len(matching)} ids",
                 why=", ".join(matching[:5]) + (", …" if len(matching) > 5 else ""),
                 remedy="give more of the id",
@@ -368,8 +402,9 @@ class Catalog:
         if matching:
             return self._sets[matching[0]]
         if damaged:
+            fault = "may not be read by this role" if damaged[0].denied else "is damaged"
             raise IncompleteSet(
-                f"the manifest of the set {damaged[0].set_id} is damaged",
+                f"the manifest of the set {damaged[0].set_id} {fault}",
                 why=damaged[0].text,
                 remedy="choose another set, or fetch this one again from another store",
             )
@@ -394,6 +429,15 @@ def _aware(moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         raise Refused(f"the time {moment} has no time zone", remedy="add one, for example 2026-11-22T02:00+09:00")
     return moment
+
+
+def _limit(before: datetime | None) -> datetime:
+    return datetime.now(UTC) + CLOCK_TOLERANCE if (aware := _aware(before)) is None else aware
+
+
+def _to_come(one: BackupSet) -> str:
+    shown = f"{one.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"the set {one.id} says that it shows {shown}, which is still to come: a clock was wrong when it was taken"
 
 
 def _all_needs(manifest: Manifest, manifests: dict[str, Manifest]) -> set[str]:

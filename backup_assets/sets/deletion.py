@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from backup_assets.errors import BackupError, Refused
+from backup_assets.errors import BackupError, Refused, TransientFault
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.place import FOLDERS, META, DeletableStore, Place, set_id_of
@@ -14,12 +14,22 @@ from backup_assets.sets.place import FOLDERS, META, DeletableStore, Place, set_i
 
 @dataclass(frozen=True)
 class Deleted:
-    """A set that is gone: its id, how many files that were, and their size in bytes; with ``error`` it is not gone."""
+    """A set that was to go: its id, how many files went, and their size in bytes.
+
+    With ``error`` it is not gone. With ``left`` as well it is, because its manifest went: those are the keys of files
+    that could not be removed and belong to no set any more.
+    """
 
     set_id: str
     files: int
     size: int
     error: BackupError | None = None
+    left: tuple[str, ...] = ()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no such set any more."""
+        return self.error is None or bool(self.left)
 
 
 def delete_sets(
@@ -32,7 +42,7 @@ def delete_sets(
     manifest may need one, or when one is held at ``now``; looks at the store anew for that.
 
     Raises as `Store.delete` does at the first file that cannot be deleted. With ``go_on`` that set is among the
-    results with its error, the sets that it needs stay, and the others go.
+    results with its error, and the others go; unless its manifest went, the sets that it needs stay.
     """
     catalog = Catalog(store, place)
     going = {one.id for one in chosen}
@@ -54,19 +64,40 @@ def delete_sets(
     for one in sorted(present, key=lambda one: (-len(catalog.closure_ids(one)), one.id)):
         manifest_key = place.manifest_key(one.id)
         keys = sorted(files.get(one.id, ()), key=lambda file: file[0] != manifest_key)
-        error: BackupError | None = None
         if one.id in still_needed:
             error = Refused(f"the set {one.id} stays", why=f"{still_needed[one.id]}, which needs it, was not deleted")
+            deleted.append(Deleted(one.id, 0, 0, error))
+            continue
+        done = _deleted(store, one.id, keys, manifest_key, go_on=go_on)
+        if not done.is_gone:
+            still_needed |= dict.fromkeys(catalog.closure_ids(one), one.id)
+        deleted.append(done)
+    return tuple(deleted)
+
+
+def _deleted(
+    store: DeletableStore, set_id: str, files: Sequence[tuple[str, int]], manifest_key: str, *, go_on: bool
+) -> Deleted:
+    """Delete ``files`` (keys and sizes) of a set, the manifest among them first; raises unless it is to ``go_on``."""
+    count = freed = 0
+    left: list[str] = []
+    error: BackupError | None = None
+    for place, (key, size) in enumerate(files):
         try:
-            for key, _ in keys if error is None else ():
-                store.delete(key)
+            store.delete(key)
         except BackupError as failure:
             if not go_on:
                 raise
-            error = failure
-            still_needed |= dict.fromkeys(catalog.closure_ids(one), one.id)
-        deleted.append(Deleted(one.id, len(keys), sum(size for _, size in keys), error))
-    return tuple(deleted)
+            error = error or failure
+            if key == manifest_key:  # the whole set is still there
+                return Deleted(set_id, 0, 0, error)
+            left.append(key)
+            if isinstance(failure, TransientFault):  # the store is at fault, not this file
+                left += [other for other, _ in files[place + 1 :]]
+                break
+        else:
+            count, freed = count + 1, freed + size
+    return Deleted(set_id, count, freed, error, tuple(left))
 
 
 def delete_set(store: DeletableStore, place: Place, chosen: BackupSet, *, now: datetime) -> Deleted | None:

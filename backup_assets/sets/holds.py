@@ -8,8 +8,8 @@ from backup_assets.errors import Refused
 from backup_assets.sets.manifest import Hold
 
 
-def hold_from(reason: str | None, until: str | None) -> Hold | None:
-    """Return the hold that is asked for; raises Refused when the end is no time, or there is no reason."""
+def hold_from(reason: str | None, until: str | None, *, now: datetime | None = None) -> Hold | None:
+    """Return the hold asked for at ``now``; raises Refused without a reason, or for an end that is over or no time."""
     if reason is None:
         if until is not None:
             raise Refused("a hold needs a reason", why=f"hold_until is {until!r}, hold is left out", remedy="set hold")
@@ -22,4 +22,11 @@ def hold_from(reason: str | None, until: str | None) -> Hold | None:
         raise Refused(
             f"{until!r} is no time", why=str(error), remedy="write 2027-01-31 or 2027-01-31T18:00+09:00"
         ) from error
-    return Hold(reason=reason, until=end if end.tzinfo else end.replace(tzinfo=UTC))
+    end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    if end <= (now or datetime.now(UTC)):
+        raise Refused(
+            "the hold would be over already",
+            why=f"it ends {end.isoformat()}",
+            remedy="give a later end, or leave it out: then it holds until it is released",
+        )
+    return Hold(reason=reason, until=end)

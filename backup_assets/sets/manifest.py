@@ -33,6 +33,16 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def is_unset(value: object) -> bool:
+    """Tell whether a member that earlier versions did not know is left out of a stored document.
+
+    Every member that came after the first documents has this as its ``exclude_if``. What an earlier version stored is
+    so written again byte for byte: the envelope of a set that other stores hold already, the key of a record. And an
+    earlier version reads what makes no use of the member.
+    """
+    return value is None
+
+
 CipherName = Literal["gpg", "age"]
 
 
@@ -110,6 +120,17 @@ class Fingerprints(Part):
         """Rows of all tables together."""
         return sum(table.rows for table in self.tables)
 
+    @property
+    def has_content(self) -> bool:
+        """Whether everything that was counted was hashed, too: every table, and the large objects where there are any.
+
+        A role that may not read pg_largeobject counts large objects that it cannot hash.
+        """
+        large = self.large_objects
+        return all(table.content_hash is not None for table in self.tables) and (
+            large.count == 0 or large.content_hash is not None
+        )
+
 
 class ServerFacts(Part):
     """The server that was backed up."""
@@ -118,6 +139,14 @@ class ServerFacts(Part):
     version_num: int = Field(description="As `server_version_num` says, for example 170010.")
     encoding: str
     database_bytes: int = Field(ge=0)
+    system_identifier: str | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="As pg_control_system() says; None where it does not say: Aurora, and older sets.",
+    )
+    timeline: int | None = Field(
+        default=None, exclude_if=is_unset, description="Of a primary: the timeline of the WAL that it writes."
+    )
     bootstrap_superuser: str = Field(default="postgres", description="The role that initdb made.")
     roles: tuple[str, ...] = Field(default=(), description="Roles that own or may use something; not pg_* ones.")
     extensions: dict[str, str] = Field(default_factory=dict)
@@ -141,6 +170,14 @@ class SnapshotFacts(Part):
     taken_at: AwareDatetime
     lsn: str
     name: str = Field(description="As pg_export_snapshot() returned it.")
+
+
+class RebuiltFacts(Part):
+    """Where the data of a slot came from whose time was over when it was dumped."""
+
+    source: str = Field(description="What travelled back in time, for example: the automated backups of erp4-prod.")
+    server: str = Field(description="The server that was restored for it, and is gone.")
+    dumped_at: AwareDatetime
 
 
 class AttachmentsFacts(Part):
@@ -214,6 +251,11 @@ class Manifest(Part):
     server: ServerFacts = Field(description="Of kind infrastructure: with nothing in it, as nothing was dumped.")
     client: ClientFacts = Field(description="Of kind infrastructure: with nothing in it.")
     snapshot: SnapshotFacts
+    rebuilt: RebuiltFacts | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="Present: dumped later, from a server that was restored as of `snapshot.taken_at`.",
+    )
     artifacts: tuple[Artifact, ...]
     fingerprints: Fingerprints
     attachments: AttachmentsFacts | None = None

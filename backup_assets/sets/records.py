@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from backup_assets.errors import CheckFailed
-from backup_assets.sets.manifest import CipherName, Part, SetId, Sha256, what_is_wrong
+from backup_assets.sets.manifest import CipherName, Part, SetId, Sha256, is_unset, what_is_wrong
 from backup_assets.sets.place import Place
 from backup_assets.sets.sealed import seal, unseal
 
@@ -45,8 +45,13 @@ class RecordBase(Part):
 
     @property
     def at(self) -> datetime:
-        """The time that the record's name bears and that orders records of one kind."""
+        """The time that the record's name bears."""
         raise NotImplementedError
+
+    @property
+    def order(self) -> datetime:
+        """The moment that orders records of one kind: the later one counts."""
+        return self.at
 
     def to_json(self) -> bytes:
         """Return the bytes that are stored: UTF-8, indented, sealed."""
@@ -81,6 +86,23 @@ class VerificationRecord(_Outcome):
     store: str = Field(description="Name of the store whose copy was checked.")
     durations: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
     server_major: int | None = Field(default=None, description="Major version of the server restored on.")
+    ordered_at: AwareDatetime | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="Present where the set bore a verification of the same or a later time when this one was recorded: "
+        "a clock was wrong, and this one counts after it, as of this moment.",
+    )
+
+    @model_validator(mode="after")
+    def _is_ordered_later(self) -> VerificationRecord:
+        if self.ordered_at is not None and self.ordered_at <= self.started_at:
+            raise ValueError("its ordered_at is not later than its own time")
+        return self
+
+    @property
+    def order(self) -> datetime:
+        """When it began, or where a clock was wrong the moment as of which it counts."""
+        return self.ordered_at or self.started_at
 
     @property
     def is_proof(self) -> bool:
@@ -88,7 +110,29 @@ class VerificationRecord(_Outcome):
         return self.passed and self.level in PROVING_LEVELS
 
 
-class HoldRecord(RecordBase):
+class _Wish(RecordBase):
+    """A hold or a release: of the two the one that was wished later counts, whatever the clocks said."""
+
+    ordered_at: AwareDatetime | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="Present where the set bore a release (for a hold) or a hold (for a release) of the same or a "
+        "later time when this was recorded: a clock was wrong, and this one counts after it, as of this moment.",
+    )
+
+    @model_validator(mode="after")
+    def _is_ordered_later(self) -> _Wish:
+        if self.ordered_at is not None and self.ordered_at <= self.at:
+            raise ValueError("its ordered_at is not later than its own time")
+        return self
+
+    @property
+    def order(self) -> datetime:
+        """When it was recorded, or where a clock was wrong the moment as of which it counts."""
+        return self.ordered_at or self.at
+
+
+class HoldRecord(_Wish):
     """A wish to keep the set, until a time or until released."""
 
     kind: Literal["hold"] = "hold"
@@ -102,7 +146,7 @@ class HoldRecord(RecordBase):
         return self.placed_at
 
 
-class ReleaseRecord(RecordBase):
+class ReleaseRecord(_Wish):
     """The end of every hold that was placed before it, the manifest's own included."""
 
     kind: Literal["release"] = "release"
@@ -141,8 +185,10 @@ class DrillRecord(_Outcome):
         default=None, description="Whether all of it took no longer; None: it broke off before its end."
     )
     taken_at: AwareDatetime = Field(description="The moment that the set shows.")
-    age_hours: float = Field(
-        ge=0, description="Its age when the drill began, or at the end of the past month rehearsed: measured RPO."
+    age_hours: float | None = Field(
+        ge=0,
+        description="Its age when the drill began, or at the end of the past month rehearsed: measured RPO. None: a "
+        "clock was wrong, and the moment that the set says it shows was still to come.",
     )
     fetched_bytes: int = Field(ge=0, description="Size of the set's files in the store.")
     database_bytes: int = Field(default=0, ge=0, description="Size of the database when it was backed up.")

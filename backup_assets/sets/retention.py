@@ -1,16 +1,18 @@
 """Which sets may go, which must stay, and why?
 
 Pure and total: sets, policy and clock go in, a plan comes out, for whatever a store may hold. Nothing is read or
-deleted here. The rules add up: a set goes only when not a single one of them keeps it.
+deleted here. The rules add up: a set goes only when not a single one of them keeps it. Where two servers write under
+one name, each of them is counted apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 
 from backup_assets.sets.backup_set import BackupSet, Damage
+from backup_assets.sets.record_order import believed, is_in_future
 from backup_assets.sets.retention_brakes import brakes, time_text, too_large_a_share
 from backup_assets.sets.retention_generations import (
     Candidate,
@@ -22,7 +24,8 @@ from backup_assets.sets.retention_generations import (
     newest,
 )
 from backup_assets.sets.retention_plan import Code, Line, Reason, RetentionPlan
-from backup_assets.sets.retention_policy import CLOCK_TOLERANCE, Elsewhere, RetentionPolicy, has_failed, is_verified
+from backup_assets.sets.retention_policy import Elsewhere, RetentionPolicy, has_failed, is_verified
+from backup_assets.sets.servers import series_of, server_of
 from backup_assets.sets.uncollected import uncollected
 
 _NOTHING = Elsewhere()
@@ -42,7 +45,7 @@ def plan(
 
     ``sets`` are all that ``store`` lists, complete or not, in any order, and ``damaged`` what it could not read;
     ``elsewhere`` is what other stores know. ``now`` is aware. Applied and made again for the same ``now``, the plan
-    deletes nothing more.
+    deletes nothing more, unless what went was all that overlapped of two servers: then one has followed the other.
     """
     with uncollected():  # one walk of the collector through a hundred thousand sets takes longer than the plan
         return _Planning(sets, policy, now, store, elsewhere, damaged).plan()
@@ -65,12 +68,12 @@ class _Planning:
         self._all = sorted([self._candidate(one) for one in sets], key=newest, reverse=True)
         self._by_id = {candidate.id: candidate for candidate in self._all}
         self._past = [candidate for candidate in self._all if not candidate.in_future]
+        self._series = list(_series(self._past))
         self._damaged = tuple(sorted({damage.set_id for damage in damaged if damage.kind == "manifest"}))
         self._kept: dict[str, list[Reason]] = {}
 
     def plan(self) -> RetentionPlan:
-        for kind in sorted({candidate.kind for candidate in self._past}):
-            past = [candidate for candidate in self._past if candidate.kind == kind]
+        for past in self._series:
             self._keep_floors(past)
             self._keep_generations(past)
             self._keep_what_nothing_follows(past)
@@ -96,10 +99,10 @@ class _Planning:
             quality = Quality.INCOMPLETE
         elif not (one.records or known):
             quality = Quality.COMPLETE
-        elif not is_verified(one, self._store, known):
+        elif not is_verified(one, self._store, known, now=self._now):
             # Also what failed elsewhere and was never proven: the copies are equal.
-            records = sorted((*one.verifications, *known), key=lambda record: record.at)
-            failed = has_failed(records, self._store) or (bool(records) and not records[-1].passed)
+            records = believed((*one.verifications, *known), self._now)
+            failed = has_failed(records, self._store, self._now) or (bool(records) and not records[-1].passed)
             quality = Quality.FAILED if failed else Quality.COMPLETE
         taken_at = one.taken_at
         return Candidate(
@@ -109,7 +112,7 @@ class _Planning:
             kind=manifest.kind,
             quality=quality,
             day=local_day(taken_at, self._policy.zone),
-            in_future=taken_at - self._now > CLOCK_TOLERANCE,
+            in_future=is_in_future(taken_at, self._now),
             may_be_held=bool(manifest.hold or one.damaged_records or "hold" in kinds),
         )
 
@@ -198,7 +201,7 @@ class _Planning:
         return Line(candidate.set, "delete", reasons)
 
     def _why_deleted(self, candidate: Candidate) -> tuple[Reason, ...]:
-        usual = self._superseded.get((candidate.kind, candidate.day)) or self._outlived[candidate.kind]
+        usual = self._superseded.get(candidate.id) or self._outlived[candidate.kind]
         if candidate.quality is Quality.INCOMPLETE:
             return (Reason("incomplete", f"incomplete: {candidate.set.faults[0]}"), *usual)
         if candidate.quality is Quality.FAILED:
@@ -217,13 +220,26 @@ class _Planning:
         return {kind: (Reason("outlived", text),) for kind, text in texts.items()}
 
     @cached_property
-    def _superseded(self) -> dict[tuple[str, date], tuple[Reason]]:
-        """Why the other sets of a kind and day go that one set is kept of."""
-        return {
-            (candidate.kind, candidate.day): (Reason("superseded", f"{candidate.id} is kept of that day"),)
-            for candidate in self._past
-            if candidate.id in self._kept and any(reason.code == "daily" for reason in self._kept[candidate.id])
-        }
+    def _superseded(self) -> dict[str, tuple[Reason]]:
+        """Why a set goes when another one of its kind, server and day is kept of that day."""
+        found: dict[str, tuple[Reason]] = {}
+        for past in self._series:
+            kept = {candidate.day: candidate.id for candidate in past if self._is_daily(candidate)}
+            texts = {day: (Reason("superseded", f"{set_id} is kept of that day"),) for day, set_id in kept.items()}
+            found.update({candidate.id: texts[candidate.day] for candidate in past if candidate.day in texts})
+        return found
+
+    def _is_daily(self, candidate: Candidate) -> bool:
+        return any(reason.code == "daily" for reason in self._kept.get(candidate.id, ()))
+
+
+def _series(past: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Yield what is counted together, newest first as ``past`` is: the sets of one kind and one line of servers."""
+    for kind in sorted({candidate.kind for candidate in past}):
+        of_kind = [candidate for candidate in past if candidate.kind == kind]
+        numbers = series_of([server_of(candidate.set.manifest) for candidate in reversed(of_kind)])[::-1]
+        for number in sorted(set(numbers)):
+            yield [candidate for candidate, its in zip(of_kind, numbers, strict=True) if its == number]
 
 
 def _instead_of(reasons: tuple[Reason, ...]) -> tuple[Reason]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from backup_assets.sets.manifest import Manifest
+from backup_assets.sets.servers import server_of
 
 RetentionClass = Literal["daily", "weekly", "monthly"]
 #: Days after which the lifecycle rules remove what is tagged with a class: 14 daily, 8 weekly, 12 monthly.
@@ -32,15 +33,19 @@ def retention_class(manifest: Manifest, known: Iterable[Manifest], zone: tzinfo)
 
     A set that is held from its capture on, and needs no other, is monthly: a lifecycle rule knows no holds, and this
     is the longest that there is. The class of a set does not change when later ones come. That an earlier set is
-    forgotten can only make a class longer.
+    forgotten, or of another server, can only make a class longer.
     """
     if manifest.needs:
         return "daily"
-    own = _order(manifest)
+    own, server = _order(manifest), server_of(manifest)
     earlier = [
         _day(other, zone)
         for other in known
-        if other.kind == manifest.kind and not other.needs and other.id != manifest.id and _order(other) < own
+        if other.kind == manifest.kind
+        and not other.needs
+        and other.id != manifest.id
+        and _order(other) < own
+        and (server is None or server_of(other) in (server, None))
     ]
     day = _day(manifest, zone)
     if manifest.hold or not any((other.year, other.month) == (day.year, day.month) for other in earlier):

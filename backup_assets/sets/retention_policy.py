@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.record_order import CLOCK_TOLERANCE, believed, is_believed
 from backup_assets.sets.records import VerificationRecord
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-#: Clocks of a host, a server and a store differ; what is further in the future than this was a wrong clock.
-CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,9 @@ def known_elsewhere(stores: Mapping[str, Iterable[BackupSet]], now: datetime) ->
         for kind in sorted({one.manifest.kind for one in sets}):
             proven = [one for one in sets if one.manifest.kind == kind and one.taken_at <= now + CLOCK_TOLERANCE]
             newest = max(
-                (one for one in proven if is_verified(one, store)), key=lambda one: (one.taken_at, one.id), default=None
+                (one for one in proven if is_verified(one, store, now=now)),
+                key=lambda one: (one.taken_at, one.id),
+                default=None,
             )
             if newest is not None:
                 last_verified[newest.id] = (*last_verified.get(newest.id, ()), store)
@@ -89,14 +90,14 @@ def known_elsewhere(stores: Mapping[str, Iterable[BackupSet]], now: datetime) ->
     return Elsewhere(last_verified, held, verifications)
 
 
-def has_failed(verifications: Sequence[VerificationRecord], store: str) -> bool:
-    """Tell whether the last word about the copy in ``store`` is a failure; ``verifications`` are oldest first."""
-    own = [record for record in verifications if record.store == store]
+def has_failed(verifications: Iterable[VerificationRecord], store: str, now: datetime) -> bool:
+    """Tell whether the last word about the copy in ``store`` at ``now`` is a failure."""
+    own = believed([record for record in verifications if record.store == store], now)
     return bool(own) and not own[-1].passed
 
 
-def is_verified(one: BackupSet, store: str, known: Sequence[VerificationRecord] = ()) -> bool:
-    """Tell whether a set of ``store`` can be restored from there, as far as anybody knows.
+def is_verified(one: BackupSet, store: str, known: Sequence[VerificationRecord] = (), *, now: datetime) -> bool:
+    """Tell whether a set of ``store`` can be restored from there, as far as anybody knows at ``now``.
 
     Copies are proven equal when they are made, so that a proof of one store's copy is one of all; a failure is one of
     that copy alone. ``known`` are verifications of the set that were recorded elsewhere.
@@ -108,9 +109,9 @@ def is_verified(one: BackupSet, store: str, known: Sequence[VerificationRecord] 
         if record.kind == "verification":
             if not record.passed:
                 break
-            proven = proven or record.is_proof
+            proven = proven or (record.is_proof and is_believed(record, now))
     else:
         return proven  # nothing ever failed: the usual case, and the quickest to tell
-    records = sorted((*one.verifications, *known), key=lambda record: record.at)
+    records = believed((*one.verifications, *known), now)
     merged = BackupSet(one.manifest, tuple(records))
-    return merged.verified is not None and not has_failed(records, store)
+    return merged.proof_at(now) is not None and not has_failed(records, store, now)

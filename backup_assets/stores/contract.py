@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
+from backup_assets.errors import AccessDenied, CheckFailed, Refused
 from backup_assets.files import PARTIAL_SUFFIX
 from backup_assets.sets.place import Place, StoredObject
 
@@ -36,10 +36,6 @@ TRIAL_KEY_START = ".check-"
 #: What almost every key looks like, and what can be told quickly: a store lists tens of thousands.
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
-
-
-class AccessDenied(EnvironmentFault):
-    """The credentials are good, but this role may not do that: so it is meant, or a policy is wrong."""
 
 
 class MissingObject(CheckFailed):

@@ -219,16 +219,25 @@ class FolderStore:
 
     # -- sweeping ----------------------------------------------------------------------------------------------------
 
-    def sweep(self, now: datetime, older_than: timedelta = timedelta(days=1), *, dry_run: bool = False) -> list[Swept]:
+    def sweep(
+        self,
+        now: datetime,
+        older_than: timedelta = timedelta(days=1),
+        *,
+        dry_run: bool = False,
+        only: Place | None = None,
+    ) -> list[Swept]:
         """Remove what no set needs and return it; `sets/leftovers.py` says what that is.
 
-        With ``dry_run`` nothing is removed. Raises EnvironmentFault when a directory cannot be listed.
+        ``only`` one place is for who holds the lock of that one: in another a capture may have been at work for longer
+        than ``older_than``. With ``dry_run`` nothing is removed. Raises EnvironmentFault when a directory cannot be
+        listed.
         """
         self._require_root()
         places: dict[str, list[StoredObject]] = {}
-        for stored in walk(self.root, "", partials=True):
+        for stored in walk(self.root, "" if only is None else only.root, sweeping=True):
             split = split_key(stored.key)
-            if split is not None:
+            if split is not None and (only is None or split[0] == only.root):
                 places.setdefault(split[0], []).append(stored)
         swept: list[Swept] = []
         for root, listing in sorted(places.items()):

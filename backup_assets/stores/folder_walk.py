@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,10 +22,12 @@ def stored_file(key: str, facts: os.stat_result, sha256: str | None = None) -> S
     return StoredObject(key, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC), sha256)
 
 
-def walk(root: Path, prefix: str, *, partials: bool = False) -> Iterator[StoredObject]:
-    """Yield the objects below ``prefix`` in no order; with ``partials`` those of every place as well.
+def walk(root: Path, prefix: str, *, sweeping: bool = False) -> Iterator[StoredObject]:
+    """Yield the objects below ``prefix`` in no order; with ``sweeping`` the partials of every place as well.
 
-    A partial may be a directory (a dump in directory format): its size is that of its files, its time the newest.
+    A partial may be a directory (a dump in directory format): its size is that of its files, its time the newest. With
+    ``sweeping`` the time of an object is when it came there, although whoever brought it gave it the time of its origin
+    (``rsync -a``, ``cp -a``): its manifest may be still on the way.
     Files that vanish meanwhile are left out; raises EnvironmentFault when a directory cannot be read.
     """
     top = root / prefix if prefix else root
@@ -47,14 +50,15 @@ def walk(root: Path, prefix: str, *, partials: bool = False) -> Iterator[StoredO
                 except FileNotFoundError:
                     continue
                 if entry.name.endswith(PARTIAL_SUFFIX):
-                    if partials and split_key(below):
+                    if sweeping and split_key(below):
                         yield _partial(below, Path(entry.path), facts)
                 elif not is_key(below):
                     continue
                 elif stat.S_ISDIR(facts.st_mode):
                     waiting.append((Path(entry.path), below))
                 elif (stored := stored_file(below, facts)) is not None:
-                    yield stored
+                    changed = datetime.fromtimestamp(facts.st_ctime, UTC)
+                    yield replace(stored, stored_at=max(stored.stored_at, changed)) if sweeping else stored
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

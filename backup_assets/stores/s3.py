@@ -24,6 +24,7 @@ from backup_assets.sets.retention_class import RetentionClass
 from backup_assets.stores.contract import (
     TRIAL_KEY_START,
     ConflictingObject,
+    MissingObject,
     TransferDamaged,
     is_key,
     require_key,
@@ -141,11 +142,19 @@ class S3Store:
         start = len(self.location.object_key(""))
         with explained(f"list {prefix or 'everything'}", self.location, prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.location.bucket, Prefix=below)
-            for page in pages:
-                for entry in page.get("Contents", ()):
+            last: dict[str, Any] = {}
+            for last in pages:
+                for entry in last.get("Contents", ()):
                     key = entry["Key"][start:]
                     if is_key(key):
                         found[key] = StoredObject(key, entry["Size"], entry["LastModified"].astimezone(UTC))
+        if last.get("IsTruncated"):
+            raise EnvironmentFault(
+                f"could not list {prefix or 'everything'} in {self.location.url}: the list has no end",
+                why=f"after {len(found)} objects the server says that there are more, and not how to ask for them",
+                remedy="ask whoever runs that server, or the gateway before it, for ListObjectsV2 with continuation "
+                "tokens; until then nothing can be relied on that is not in this list",
+            )
         return iter(sorted(found.values(), key=lambda stored: stored.key))
 
     def delete(self, key: str) -> None:
@@ -159,9 +168,16 @@ class S3Store:
             self._client.delete_object(**self._address(key))
 
     def tags_of(self, key: str) -> dict[str, str]:
-        """Return the tags of an object; raises AccessDenied unless this role may read them."""
+        """Return the tags of an object; raises MissingObject, and AccessDenied unless this role may read them."""
         with explained(f"read the tags of {key}", self.location, require_key(key)):
-            answer = self._client.get_object_tagging(**self._address(key))
+            try:
+                answer = self._client.get_object_tagging(**self._address(key))
+            except ClientError as error:
+                if is_missing(error):
+                    raise MissingObject(
+                        f"there is no {key} in {self.location.url}", remedy="copy the set there again"
+                    ) from error
+                raise
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:

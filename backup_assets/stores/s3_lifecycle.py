@@ -13,6 +13,8 @@ from backup_assets.stores.s3_location import RETENTION_TAG, S3Location
 ABANDONED_DAYS = 7
 #: So long an old version of an object, which is what a deleted one becomes, can be fetched back.
 NONCURRENT_DAYS = 30
+#: Storage classes out of which an object has to be fetched before it can be read; Glacier Instant Retrieval is none.
+ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 Rule = dict[str, Any]
 RuleState = Literal["as wanted", "to change", "left"]
 
@@ -107,9 +109,10 @@ def _compared(name: str, wanted: Rule, found: Rule | None) -> RuleLine:
 
 
 def _danger(rule: Rule, location: S3Location) -> Iterator[RuleLine]:
-    """Yield a line when somebody else's rule removes objects of ours sooner than they may go."""
+    """Yield a line when somebody else's rule removes objects of ours too soon, or puts them where none can be read."""
     if rule.get("Status") != "Enabled" or not covers(rule, location):
         return
+    told_as = f"the rule {rule.get('ID') or 'without a name'}"
     _, tags = _scope(rule)
     longest = max(KEPT_DAYS.values()) if location.retention_tags else min(KEPT_DAYS.values())
     if tags:
@@ -117,13 +120,21 @@ def _danger(rule: Rule, location: S3Location) -> Iterator[RuleLine]:
         if not classes or len(tags) > 1:
             return  # our objects bear no such tag
         longest = next(days for name, days in KEPT_DAYS.items() if name == classes[0])
+    if any(one.get("StorageClass") in ARCHIVES for one in rule.get("Transitions", ())):
+        yield RuleLine(
+            told_as,
+            "left",
+            _told(rule),
+            f"nothing goes to {' or '.join(ARCHIVES)}: what lies there cannot be read for hours",
+            "somebody else made it: no such set can be restored, verified or rehearsed until every object of it was "
+            "fetched back (aws s3api restore-object, up to 48 hours); narrow its filter, or remove it",
+        )
     expiry = rule.get("Expiration", {})
     sooner = "Date" in expiry or expiry.get("Days", longest) < longest
     old = rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays", NONCURRENT_DAYS) < NONCURRENT_DAYS
     if sooner or old:
-        name = rule.get("ID") or "without a name"
         yield RuleLine(
-            f"the rule {name}",
+            told_as,
             "left",
             _told(rule),
             f"nothing goes before {longest} days, old versions {NONCURRENT_DAYS}",
@@ -175,5 +186,7 @@ def _told(rule: Rule) -> str:
     parts += [f"objects expire after {days['expire']} days"] if "expire" in days else []
     parts += [f"objects expire on {expiry['Date']}"] if "Date" in expiry else []
     parts += [f"old versions go after {days['old versions']} days"] if "old versions" in days else []
-    parts += ["with transitions"] if "Transitions" in rule or "NoncurrentVersionTransitions" in rule else []
+    moved = (*rule.get("Transitions", ()), *rule.get("NoncurrentVersionTransitions", ()))
+    classes = dict.fromkeys(str(one.get("StorageClass")) for one in moved)
+    parts += [f"with transitions to {' and '.join(classes)}"] if classes else []
     return f"{', '.join(parts) or 'nothing'} ({which or 'everywhere'})"

@@ -29,12 +29,16 @@ ENGLISH = {
     "verified": "the newest set that is proven by a restore was taken {age} ago and proven {at} ago{failed}",
     "verified.none": "no set is proven by a restore{failed}: prove one with `backup-assets verify`",
     "verified.failed": "; {set} failed its verification",
+    "verified.future": "; the proof of {set} does not count: it bears the time {at}, which is to come: set the clock "
+    "of the host that made it, and verify it again",
     "verified.older": "{text}; {promised}: look at the checks `restored`",
     "drill.alone": "no further store is configured, so that the loss of this machine cannot be rehearsed",
     "drill.none": "no restore from a further store was rehearsed, as far as is known: `backup-assets drill`",
     "drill.failed": "the last drill, {age} ago from {store}, failed: {problems}",
     "drill.passed": "the last drill, {age} ago from {store}, passed in {time}",
     "drill.older": "{text}; one is due every month: `backup-assets drill`",
+    "drill.future": "{text}; the drill of {set} does not count: it bears the time {at}, which is to come: set the "
+    "clock of the host that made it, and drill again",
     "rto.drilled": "the last drill took {time}; {promised}",
     "rto.none": "nothing was restored yet, so that nobody knows how long it takes; {promised}",
     "rto.forecast": "a restore would take about {time} by the {what} of {day}; {promised}",
@@ -56,6 +60,18 @@ ENGLISH = {
     "copies.presumed": "{store} as last known",
     "copies.account": "account {account}",
     "copies.wanted": "{text}; {wanted} wanted: see docs/off-site.md",
+    "important_tables": "the newest set of the important tables was taken {age} ago ({where}); {promised}",
+    "important_tables.none": "no set of the important tables was taken yet: "
+    "`backup-assets backup --important-tables` takes one now",
+    "important_tables.older": "{text}: `backup-assets backup --important-tables` takes one now",
+    "important_tables.unknown": "when the important tables were taken last is not known: local does not answer: "
+    "{error}",
+    "infrastructure": "the infrastructure was last written down {age} ago ({where}); {promised}",
+    "infrastructure.none": "the infrastructure was not written down yet: launch its job for the current slot",
+    "infrastructure.older": "{text}: launch its job for the current slot",
+    "infrastructure.unknown": "when the infrastructure was written down last is not known: local does not answer: "
+    "{error}",
+    "beside.behind": "{text}; not copied to {names}: materialize the copy there for the slots that are missing",
     # Titles of what is told, and what to do about it.
     "rpo.title.warn": "the newest backup is about to miss the recovery point objective",
     "rpo.title.error": "the newest backup is older than the recovery point objective",
@@ -85,9 +101,17 @@ ENGLISH = {
     "run_failed.title.slot": "the run of {subject} failed for the slot {slot}",
     "run_failed.remedy": "open the run, mend the cause, and run it again",
     "run_failed.link": "run {run}",
+    "run_failed.ended.title": "the run of {subject} failed, and a later one succeeded",
+    "run_failed.ended.title.slot": "the run of {subject} failed for the slot {slot}, and a later one succeeded",
+    "run_failed.ended.remedy": "open the run that failed to see why; if the one that succeeded was for another slot, "
+    "run it again for its own",
     "check_failed.title": "the check {subject} failed",
     "check_failed.title.slot": "the check {subject} failed for the slot {slot}",
     "check_failed.remedy": "open the run, mend the cause, and run it again",
+    "check_failed.ended.title": "the check {subject} failed, and has passed since",
+    "check_failed.ended.title.slot": "the check {subject} failed for the slot {slot}, and has passed since",
+    "check_failed.ended.remedy": "open the run in which it failed: what it found may still be so, although the next "
+    "one passed",
     "slot_missed.title": "the slot {slot} has no complete set, and is over",
     "slot_missed.cause": "no backup of that time was finished; see its run, if there is one",
     "slot_missed.remedy": "a past slot is not filled with today's data; make sure that the next backup runs",
@@ -97,7 +121,33 @@ ENGLISH = {
     "copy_late.remedy": "look at the last run of the copy; materialize its asset for the slots that are missing",
     "sets_damaged.title": "{n} manifests or records in {store} cannot be read",
     "sets_damaged.cause": "they are damaged, or were written by a newer version",
-    "sets_damaged.remedy": "`backup-assets list --store {store}` names them",
+    "sets_damaged.remedy": "`backup-assets list --store {store}` names them, and those of the infrastructure "
+    "`backup-assets aws infrastructure list --store {store}`",
+    "sets_incomplete.title": "{n} sets in {store} are gone, or have lost files",
+    "sets_incomplete.lost": "{n} have lost files ({names})",
+    "sets_incomplete.vanished": "{n} that were copied there are gone, and the retention did not delete them ({names})",
+    "sets_incomplete.remedy.further": "`backup-assets list --store {store}` shows what is there; see who, or which "
+    "rule, deletes there, and materialize the copies of these slots again",
+    "sets_incomplete.remedy.local": "`backup-assets list` says what is missing; see who deletes there. Restore these "
+    "sets from another store, should they be needed",
+    "servers_mixed.title": "{n} servers are backed up into {store} under one name",
+    "servers_mixed.one": "the set {set} is of the server {server}",
+    "servers_mixed.remedy": "`backup-assets show --store {store}` with the id of a set says what it holds; give the "
+    "installation that is not meant another name or env. Until then `latest` may be the set of either",
+    "important_tables.title.warn": "the weekly set of the important tables is not copied everywhere",
+    "important_tables.title.error": "there is no weekly set of the important tables that is young enough",
+    "important_tables.remedy": "see whether {database}_important_tables_schedule is on and what its last runs say, "
+    "then `backup-assets backup --important-tables`",
+    "infrastructure.title.warn": "the document of the infrastructure is not copied everywhere",
+    "infrastructure.title.error": "the infrastructure is not written down any more",
+    "infrastructure.remedy": "see whether {database}_infrastructure_schedule is on and what its last runs say, then "
+    "launch {database}_infrastructure_job for the current slot",
+    "rds_unwatched.title": "nobody looks at the protection in RDS",
+    "rds_unwatched.cause": "the last run of {job} ended {age} ago; there is one every {every}",
+    "rds_unwatched.none": "no run of {job} has ended yet; there is one every {every}",
+    "rds_unwatched.future": "the last run of {job} bears a time in the future; there is one every {every}",
+    "rds_unwatched.remedy": "see in Dagster, under Automation, whether {sensor} is on and why its ticks fail, and "
+    "whether this machine's clock is right; then launch {job}",
     "retention_blocked.title": "the retention deletes nothing in {store}",
     "retention_blocked.remedy": "`backup-assets prune --store {store}` says what each set waits for "
     "(docs/retention.md)",
@@ -124,6 +174,9 @@ ENGLISH = {
     "not_measured.cause": "the stores of {database} have not answered for {n} minutes",
     "not_measured.safe": "What is safe is not known.",
     "not_measured.remedy": "`backup-assets status` and `backup-assets doctor` say more",
+    "not_measured.facts.title": "the retention, the holds and the encryption keys could not be looked at",
+    "not_measured.facts.cause": "looking at them for {database} has not ended for {n} minutes",
+    "not_measured.facts.remedy": "`backup-assets prune` and `backup-assets doctor` say more",
     "runs_unread.title": "the runs of Dagster cannot be read",
     "runs_unread.remedy": "see whether Dagster's storage (DAGSTER_HOME, or its PostgreSQL) can be reached",
     "channel_failed.title": "the channel {channel} does not take alerts",
@@ -185,12 +238,16 @@ JAPANESE = {
     "verified": "復元で検証された最新のバックアップは {age}前に取得、{at}前に検証されたものです{failed}",
     "verified.none": "復元で検証されたバックアップが 1 件もありません{failed}",
     "verified.failed": "。{set} は検証に失敗しました",
+    "verified.future": "。{set} の検証記録は時刻が未来の {at} であるため、証明として数えません。"
+    "検証したホストの時計を合わせ、もう一度検証してください",
     "verified.older": "{text}。{promised}",
     "drill.alone": "別の保管先が設定されていないため、このマシンの喪失に備えた復旧訓練ができません",
     "drill.none": "別の保管先からの復旧訓練は、記録の残る限り一度も行われていません",
     "drill.failed": "前回の復旧訓練({age}前、{store} から)は不合格でした: {problems}",
     "drill.passed": "前回の復旧訓練({age}前、{store} から)は {time} で合格しました",
     "drill.older": "{text}。訓練は毎月必要です",
+    "drill.future": "{text}。{set} の訓練記録は時刻が未来の {at} であるため数えません。訓練したホストの時計を"
+    "合わせ、もう一度訓練してください",
     "rto.drilled": "前回の復旧訓練に {time} かかりました。{promised}",
     "rto.none": "まだ一度も復元していないため、所要時間は分かりません。{promised}",
     "rto.forecast": "復元には約 {time} かかる見込みです({day} の{what}による)。{promised}",
@@ -213,6 +270,15 @@ JAPANESE = {
     "copies.presumed": "{store}(最後に確認した状態)",
     "copies.account": "アカウント {account}",
     "copies.wanted": "{text}。{wanted} つ必要です",
+    "important_tables": "重要テーブルの最新のバックアップは {age}前のものです({where})。{promised}",
+    "important_tables.none": "重要テーブルのバックアップがまだ一度も取られていません",
+    "important_tables.older": "{text}",
+    "important_tables.unknown": "local が応答しないため、重要テーブルの最新のバックアップは分かりません: {error}",
+    "infrastructure": "インフラ設定が最後に書き出されたのは {age}前です({where})。{promised}",
+    "infrastructure.none": "インフラ設定がまだ一度も書き出されていません",
+    "infrastructure.older": "{text}",
+    "infrastructure.unknown": "local が応答しないため、インフラ設定がいつ書き出されたか分かりません: {error}",
+    "beside.behind": "{text}。{names} へのコピーがありません。足りないスロットのコピーをマテリアライズしてください",
     "rpo.title.warn": "最新のバックアップがまもなく目標復旧時点(RPO)に間に合わなくなります",
     "rpo.title.error": "最新のバックアップが目標復旧時点(RPO)より古くなっています",
     "rpo.remedy": "直近の実行を確認してから、バックアップを取ってください(`backup-assets backup`)",
@@ -243,9 +309,17 @@ JAPANESE = {
     "run_failed.title.slot": "{subject} の実行が失敗しました(スロット {slot})",
     "run_failed.remedy": "実行を開いて原因を取り除き、もう一度実行してください",
     "run_failed.link": "実行 {run}",
+    "run_failed.ended.title": "{subject} の実行が失敗し、その後の実行は成功しました",
+    "run_failed.ended.title.slot": "{subject} の実行が失敗し、その後の実行は成功しました(スロット {slot})",
+    "run_failed.ended.remedy": "失敗した実行を開いて原因を確認してください。成功したのが別のスロットの実行であれば、"
+    "失敗したスロットでもう一度実行してください",
     "check_failed.title": "チェック {subject} が失敗しました",
     "check_failed.title.slot": "チェック {subject} が失敗しました(スロット {slot})",
     "check_failed.remedy": "実行を開いて原因を取り除き、もう一度実行してください",
+    "check_failed.ended.title": "チェック {subject} が失敗し、その後は合格しました",
+    "check_failed.ended.title.slot": "チェック {subject} が失敗し、その後は合格しました(スロット {slot})",
+    "check_failed.ended.remedy": "失敗した実行を開いて確認してください。次の回に合格しても、見つかった問題が解消したと"
+    "は限りません",
     "slot_missed.title": "スロット {slot} は正常なバックアップがないまま終了しました",
     "slot_missed.cause": "その時刻のバックアップは完了しませんでした。実行があれば内容を確認してください",
     "slot_missed.remedy": "過去のスロットを現在のデータで埋めることはありません。次のバックアップが動くことを"
@@ -256,7 +330,33 @@ JAPANESE = {
     "copy_late.remedy": "コピーの直近の実行を確認し、足りないスロットのアセットをマテリアライズしてください",
     "sets_damaged.title": "{store} に読めないマニフェストまたは記録が {n} 件あります",
     "sets_damaged.cause": "破損しているか、より新しい版で書かれています",
-    "sets_damaged.remedy": "どれかは `backup-assets list --store {store}` で確認できます",
+    "sets_damaged.remedy": "どれかは `backup-assets list --store {store}`(インフラ設定のものは "
+    "`backup-assets aws infrastructure list --store {store}`)で確認できます",
+    "sets_incomplete.title": "{store} のバックアップ {n} 件が失われたか、ファイルが欠けています",
+    "sets_incomplete.lost": "{n} 件でファイルが欠けています({names})",
+    "sets_incomplete.vanished": "コピー済みの {n} 件が、保持規則による削除の記録なしに消えています({names})",
+    "sets_incomplete.remedy.further": "残っているものは `backup-assets list --store {store}` で確認できます。何が"
+    "削除しているかを調べ、これらのスロットのコピーをもう一度マテリアライズしてください",
+    "sets_incomplete.remedy.local": "何が欠けているかは `backup-assets list` で確認できます。何が削除しているかを調べて"
+    "ください。これらが必要なときは、別の保管先から復元できます",
+    "servers_mixed.title": "{n} 台のサーバが同じ名前で {store} にバックアップされています",
+    "servers_mixed.one": "バックアップ {set} はサーバ {server} のものです",
+    "servers_mixed.remedy": "中身は `backup-assets show --store {store}` とバックアップの ID で確認できます。意図しない"
+    "側に別の name か env を設定してください。それまで `latest` はどちらのものにもなりえます",
+    "important_tables.title.warn": "重要テーブルの週次バックアップが一部の保管先にコピーされていません",
+    "important_tables.title.error": "重要テーブルの週次バックアップが古すぎるか、ありません",
+    "important_tables.remedy": "{database}_important_tables_schedule が動いているかと直近の実行を確認してから、"
+    "`backup-assets backup --important-tables` で取ってください",
+    "infrastructure.title.warn": "インフラ設定の文書が一部の保管先にコピーされていません",
+    "infrastructure.title.error": "インフラ設定が書き出されていません",
+    "infrastructure.remedy": "{database}_infrastructure_schedule が動いているかと直近の実行を確認してから、現在の"
+    "スロットで {database}_infrastructure_job を実行してください",
+    "rds_unwatched.title": "RDS の保護設定が確認されていません",
+    "rds_unwatched.cause": "{job} の最後の実行が終わったのは {age}前です({every}ごとに 1 回あるはずです)",
+    "rds_unwatched.none": "{job} の実行がまだ一度も終わっていません({every}ごとに 1 回あるはずです)",
+    "rds_unwatched.future": "{job} の最後の実行の時刻が未来です({every}ごとに 1 回あるはずです)",
+    "rds_unwatched.remedy": "Dagster の Automation で {sensor} が動いているか、失敗していればその理由と、マシンの時計を"
+    "確認してから、{job} を実行してください",
     "retention_blocked.title": "保持規則による削除が {store} で止まっています",
     "retention_blocked.remedy": "何を待っているかは `backup-assets prune --store {store}` で確認できます"
     "(docs/retention.md)",
@@ -284,6 +384,9 @@ JAPANESE = {
     "not_measured.cause": "{database} の保管先が {n} 分間応答していません",
     "not_measured.safe": "何が安全かは分かりません。",
     "not_measured.remedy": "詳細は `backup-assets status` と `backup-assets doctor` で確認できます",
+    "not_measured.facts.title": "保持規則、保留、暗号鍵の状態を確認できませんでした",
+    "not_measured.facts.cause": "{database} についての確認が {n} 分経っても終わっていません",
+    "not_measured.facts.remedy": "詳細は `backup-assets prune` と `backup-assets doctor` で確認できます",
     "runs_unread.title": "Dagster の実行記録を読めません",
     "runs_unread.remedy": "Dagster の記憶域(DAGSTER_HOME、またはその PostgreSQL)に接続できるか確認してください",
     "channel_failed.title": "通知先 {channel} に警報を送れません",

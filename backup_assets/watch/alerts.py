@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -19,8 +19,9 @@ UNDELIVERED_FOR = timedelta(days=7)
 class Alert(BaseModel):
     """A condition that is told, as it is remembered from look to look.
 
-    ``announced_at`` is when the present ``occasion`` arose; ``told`` is, by channel, the ``announced_at`` that was last
-    delivered there. A channel whose entry differs is still to be told. ``over_at`` is when it was found to be over.
+    ``announced_at`` is when the present ``occasion`` arose; ``told`` is, by the key of a channel, the ``announced_at``
+    that was last delivered there. A channel whose entry differs is still to be told. ``over_at`` is when it was found
+    to be over.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +49,20 @@ class Alert(BaseModel):
         return key_of(self.database, self.kind, self.subject)
 
 
+class Hearer(Protocol):
+    """Who is told: remembered by ``key``, and named in alerts by ``name``."""
+
+    @property
+    def key(self) -> str:
+        """What stays the same as long as the same is told."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        ...
+
+
 def decide(alerts: Iterable[Alert], found: Found, now: datetime, reminder: timedelta) -> tuple[Alert, ...]:
     """Return what is to be remembered after a look at ``now``; what changed is due on every channel."""
     earlier = {alert.key: alert for alert in alerts}
@@ -56,7 +71,7 @@ def decide(alerts: Iterable[Alert], found: Found, now: datetime, reminder: timed
         if key in found.dropped:
             continue
         is_open = alert.over_at is None
-        if is_open and not key.startswith(found.undecided):
+        if is_open and not found.is_undecided(key):
             # An event has no end to be told, but those who have not heard of it yet still do.
             change: dict[str, object] = {"over_at": now}
             if alert.lasting:
@@ -68,33 +83,35 @@ def decide(alerts: Iterable[Alert], found: Found, now: datetime, reminder: timed
     return tuple(decided)
 
 
-def due(alerts: Iterable[Alert], channel: str) -> tuple[Alert, ...]:
+def due(alerts: Iterable[Alert], channel: Hearer) -> tuple[Alert, ...]:
     """Return what a channel is still to be told, the worst first; never that this very channel fails."""
     waiting = [
-        alert for alert in alerts if alert.told.get(channel) != alert.announced_at and not _is_of(alert, channel)
+        alert
+        for alert in alerts
+        if alert.told.get(channel.key) != alert.announced_at and not _is_of(alert, channel.name)
     ]
     return tuple(sorted(waiting, key=lambda one: (one.occasion == "over", one.severity == "warn", one.since, one.key)))
 
 
-def delivered(alerts: Iterable[Alert], channel: str, told: Sequence[Alert]) -> tuple[Alert, ...]:
+def delivered(alerts: Iterable[Alert], channel: Hearer, told: Sequence[Alert]) -> tuple[Alert, ...]:
     """Return the alerts after ``told`` has reached a channel."""
     reached = {one.key: one.announced_at for one in told}
     return tuple(
-        alert.model_copy(update={"told": {**alert.told, channel: alert.announced_at}})
+        alert.model_copy(update={"told": {**alert.told, channel.key: alert.announced_at}})
         if reached.get(alert.key) == alert.announced_at
         else alert
         for alert in alerts
     )
 
 
-def remembered(alerts: Iterable[Alert], channels: Sequence[str], now: datetime) -> tuple[Alert, ...]:
+def remembered(alerts: Iterable[Alert], channels: Sequence[Hearer], now: datetime) -> tuple[Alert, ...]:
     """Return the alerts without those that are over and known to every channel, and without channels that are gone."""
-    kept = []
+    kept, keys = [], {channel.key for channel in channels}
     for alert in alerts:
         pending = any(due((alert,), channel) for channel in channels)
         if alert.over_at is not None and (not pending or now - alert.over_at >= UNDELIVERED_FOR):
             continue
-        told = {channel: at for channel, at in alert.told.items() if channel in channels}
+        told = {key: at for key, at in alert.told.items() if key in keys}
         kept.append(alert if told == alert.told else alert.model_copy(update={"told": told}))
     return tuple(kept)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import threading
@@ -19,6 +20,7 @@ SEND_SECONDS = 10.0
 #: Where one address ends and the next begins: a comma can be part of an address.
 _BETWEEN = re.compile(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _LOGGER = "apprise"
+_KEY_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class Channel:
 
     name: str
     url: str
+
+    @property
+    def key(self) -> str:
+        """What it is remembered by, wherever it stands in the settings: its kind and a hash of its address."""
+        # So short that it tells a few addresses apart, and a password in one cannot be found by trying.
+        digest = hashlib.sha256(self.url.encode()).hexdigest()[:_KEY_DIGITS]
+        return f"{self.name.partition('-')[2]}-{digest}"
 
     def __repr__(self) -> str:
         return f"Channel({self.name})"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backup_assets.watch.alert_words import IN_ENGLISH, AlertWords
 from backup_assets.watch.figures import DatabaseFigures, Objective, SetFigures, StoreFigures
-from backup_assets.watch.kinds import OF_FURTHER_STORES, TOLD, Kind, Severity
+from backup_assets.watch.kinds import DUE_LATER, OF_FURTHER_STORES, TOLD, Kind, Severity
 from backup_assets.watch.troubles import Trouble
 
 #: What is about the watch itself and about no database; no database can bear this name.
 THE_WATCH = "the-watch"
+#: The subject of `not_measured` where the figures are known, and what is looked at beside them is not.
+FACTS = "facts"
+#: What vanished is told after so long: the retention writes down what it has deleted when it is through with a store.
+_VANISHED_FOR = timedelta(hours=1)
+#: So many sets are named.
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Condition:
 
     ``database``, ``kind`` and ``subject`` (a store, a job with its slot) tell it from others and stay the same while
     it holds. Every text is a sentence or empty. What is not ``lasting`` is an event: it is told once, without reminders
-    and without a word when it is over.
+    and without a word when it is over. What has ``patience`` is told once it has been so for as long.
     """
 
     database: str
@@ -36,6 +42,7 @@ class Condition:
     link: str = ""
     since: datetime | None = None
     lasting: bool = True
+    patience: timedelta = timedelta()
 
     @property
     def key(self) -> str:
@@ -45,14 +52,20 @@ class Condition:
 
 @dataclass(frozen=True)
 class Found:
-    """What a look found. Keys that begin with one of ``undecided`` could not be judged: nothing about them is over.
+    """What a look found. Keys among ``undecided`` could not be judged: nothing about them is over.
 
-    Those in ``dropped`` are no longer told, which does not mean that they are over.
+    One that ends with `:` or `/` stands for every key that begins so, any other for itself alone. Those in ``dropped``
+    are no longer told, which does not mean that they are over.
     """
 
     conditions: tuple[Condition, ...] = ()
     undecided: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+
+    def is_undecided(self, key: str) -> bool:
+        """Return whether a condition with this key may hold, although it was not found."""
+        # Not by their beginnings alone: the store `s3` says nothing about `s3_osaka`.
+        return any(key.startswith(one) if one.endswith((":", "/")) else key == one for one in self.undecided)
 
 
 @dataclass(frozen=True)
@@ -84,12 +97,21 @@ class Expiring:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is looked at beside the figures; None, or a name in ``unknown_stores``, is what could not be looked at."""
+    """What is looked at beside the figures; None, or a name in ``unknown_stores``, is what could not be looked at.
+
+    ``unknown_because`` is one sentence about why nothing could be, empty where the look has only not ended yet.
+    """
 
     blocked: tuple[Blocked, ...] | None = None
     unknown_stores: tuple[str, ...] = ()
     encryption: tuple[Concern, ...] | None = None
     expiring: tuple[Expiring, ...] | None = ()
+    unknown_because: str = ""
+
+
+def no_facts(why: str = "") -> Facts:
+    """Return what is known when the look at the facts has not ended (no ``why``), or failed."""
+    return Facts(expiring=None, unknown_because=why)
 
 
 def key_of(database: str, kind: Kind, subject: str = "") -> str:
@@ -103,12 +125,16 @@ def conditions_of(
     facts: Facts,
     now: datetime,
     *,
+    ended: Sequence[Trouble] = (),
     ui_url: str | None = None,
     words: AlertWords = IN_ENGLISH,
 ) -> Found:
-    """Return everything that is wrong with one database, and what could not be judged. ``now`` must be aware."""
+    """Return everything that is wrong with one database, and what could not be judged. ``now`` must be aware.
+
+    ``ended`` are troubles that began and ended since the last look.
+    """
     found = [
-        *_of_runs(troubles, figures.database, now, ui_url, words),
+        *_of_runs(troubles, ended, figures.database, now, ui_url, words),
         *_of_objectives(figures, words),
         *(condition for store in figures.stores for condition in _of_store(store, figures.database, words)),
         *(_of_missed_slot(slot, figures.database, ui_url, words) for slot in figures.missed_slots),
@@ -125,6 +151,7 @@ def not_measured(
     troubles: Sequence[Trouble],
     now: datetime,
     *,
+    ended: Sequence[Trouble] = (),
     ui_url: str | None = None,
     words: AlertWords = IN_ENGLISH,
 ) -> Found:
@@ -144,13 +171,14 @@ def not_measured(
     )
     kinds: tuple[Kind, ...] = (
         "slot_missed", "rpo", "copy_late", "verified", "drill", "rto", "copies", "store_space", "store_unreachable",
-        "sets_damaged", "retention_blocked", "hold_expires", "encryption_key",
+        "sets_damaged", "sets_incomplete", "servers_mixed", "important_tables", "infrastructure", "retention_blocked",
+        "hold_expires", "encryption_key",
     )  # fmt: skip
-    undecided = tuple(key_of(database, kind) for kind in kinds)
+    # The facts are looked at after the stores, and so are as little known.
+    of_facts = key_of(database, "not_measured", FACTS if why else "")
+    undecided = (*(key_of(database, kind) for kind in kinds), of_facts)
     found = (condition,) if why else ()
-    if not why:
-        undecided = (*undecided, key_of(database, "not_measured"))
-    conditions = (*found, *_of_runs(troubles, database, now, ui_url, words))
+    conditions = (*found, *_of_runs(troubles, ended, database, now, ui_url, words))
     return Found(conditions, undecided, _dropped(troubles, database, now))
 
 
@@ -203,20 +231,34 @@ def _subject(trouble: Trouble) -> str:
 
 
 def _of_runs(
-    troubles: Iterable[Trouble], database: str, now: datetime, ui_url: str | None, words: AlertWords
+    troubles: Iterable[Trouble],
+    ended: Iterable[Trouble],
+    database: str,
+    now: datetime,
+    ui_url: str | None,
+    words: AlertWords,
 ) -> Iterator[Condition]:
-    base = _base(ui_url)
     for one in (one for one in troubles if not one.is_forgotten(now)):
-        key = f"{one.kind}.title.slot" if one.partition else f"{one.kind}.title"
-        yield Condition(
-            database, one.kind, _subject(one), one.severity,
-            title=words.say(key, subject=one.subject, slot=one.partition),
-            cause=one.cause,
-            remedy=one.remedy or words.say(f"{one.kind}.remedy"),
-            slot=one.partition,
-            link=f"{base}/runs/{one.run_id}" if base else words.say("run_failed.link", run=one.run_id),
-            since=one.at,
-        )  # fmt: skip
+        found = _of_run(one, one.kind, database, ui_url, words)
+        yield replace(found, remedy=one.remedy or found.remedy)
+    for one in (one for one in ended if not one.is_forgotten(now)):
+        # A key of its own: under that of a later failure of the same the one would be told as the other's end.
+        found = _of_run(one, f"{one.kind}.ended", database, ui_url, words)
+        yield replace(found, subject=f"{found.subject}#{one.run_id}", lasting=False)
+
+
+def _of_run(one: Trouble, key: str, database: str, ui_url: str | None, words: AlertWords) -> Condition:
+    base = _base(ui_url)
+    title = f"{key}.title.slot" if one.partition else f"{key}.title"
+    return Condition(
+        database, one.kind, _subject(one), one.severity,
+        title=words.say(title, subject=one.subject, slot=one.partition),
+        cause=one.cause,
+        remedy=words.say(f"{key}.remedy"),
+        slot=one.partition,
+        link=f"{base}/runs/{one.run_id}" if base else words.say("run_failed.link", run=one.run_id),
+        since=one.at,
+    )  # fmt: skip
 
 
 def _of_objectives(figures: DatabaseFigures, words: AlertWords) -> Iterator[Condition]:
@@ -232,6 +274,9 @@ def _of_objectives(figures: DatabaseFigures, words: AlertWords) -> Iterator[Cond
 def _of_objective(objective: Objective, database: str, words: AlertWords) -> Condition:
     kind = TOLD[objective.name]
     severity: Severity = "error" if objective.state == "broken" else "warn"
+    patience = timedelta()
+    if objective.name in DUE_LATER and objective.measured is None:
+        severity, patience = "error", timedelta(hours=objective.wanted or 0)
     return Condition(
         database,
         kind,
@@ -239,13 +284,14 @@ def _of_objective(objective: Objective, database: str, words: AlertWords) -> Con
         severity,
         title=words.say(f"{objective.name}.title.{severity}"),
         cause=objective.text,
-        remedy=words.say(f"{objective.name}.remedy"),
+        remedy=words.say(f"{objective.name}.remedy", database=database),
+        patience=patience,
     )
 
 
 def _of_store(store: StoreFigures, database: str, words: AlertWords) -> Iterator[Condition]:
-    def told(kind: Kind, cause: str) -> Condition:
-        title = words.say(f"{kind}.title", store=store.name, n=store.damaged)
+    def told(kind: Kind, cause: str, n: int = 0) -> Condition:
+        title = words.say(f"{kind}.title", store=store.name, n=n)
         remedy = words.say(f"{kind}.remedy", store=store.name)
         return Condition(database, kind, store.name, "error", title=title, cause=cause, remedy=remedy)
 
@@ -254,7 +300,32 @@ def _of_store(store: StoreFigures, database: str, words: AlertWords) -> Iterator
     elif store.late and store.kind != "local":
         yield told("copy_late", store.late)
     if store.damaged:
-        yield told("sets_damaged", words.say("sets_damaged.cause"))
+        yield told("sets_damaged", words.say("sets_damaged.cause"), store.damaged)
+    if store.servers:
+        yield told("servers_mixed", words.join("sentences", list(store.servers)), len(store.servers))
+    if store.lost or store.vanished:
+        yield _of_losses(store, database, words)
+
+
+def _of_losses(store: StoreFigures, database: str, words: AlertWords) -> Condition:
+    vanished = store.vanished or ()
+    causes = [
+        words.say(f"sets_incomplete.{what}", n=len(ids), names=_named(ids, words))
+        for what, ids in (("lost", store.lost), ("vanished", vanished))
+        if ids
+    ]
+    where = "local" if store.kind == "local" else "further"
+    return Condition(
+        database, "sets_incomplete", store.name, "error",
+        title=words.say("sets_incomplete.title", store=store.name, n=len(store.lost) + len(vanished)),
+        cause=words.join("sentences", causes),
+        remedy=words.say(f"sets_incomplete.remedy.{where}", store=store.name),
+        patience=timedelta() if store.lost else _VANISHED_FOR,
+    )  # fmt: skip
+
+
+def _named(ids: Sequence[str], words: AlertWords) -> str:
+    return words.join("listed", [*ids[:_MOST_NAMED], *(["…"] if len(ids) > _MOST_NAMED else [])])
 
 
 def _of_missed_slot(slot: str, database: str, ui_url: str | None, words: AlertWords) -> Condition:
@@ -271,6 +342,13 @@ def _of_missed_slot(slot: str, database: str, ui_url: str | None, words: AlertWo
 
 
 def _of_facts(facts: Facts, database: str, words: AlertWords) -> Iterator[Condition]:
+    if facts.unknown_because:
+        yield Condition(
+            database, "not_measured", FACTS, "error",
+            title=words.say("not_measured.facts.title"),
+            cause=facts.unknown_because,
+            remedy=words.say("not_measured.facts.remedy"),
+        )  # fmt: skip
     for blocked in facts.blocked or ():
         yield Condition(
             database, "retention_blocked", blocked.store, "warn",
@@ -304,10 +382,14 @@ def _undecided(figures: DatabaseFigures, facts: Facts) -> Iterator[str]:
             yield key_of(name, kind, objective.name if kind == "copies" else "")
     for store in figures.stores:
         if store.error:
-            for kind in ("copy_late", "sets_damaged"):
+            for kind in ("copy_late", "sets_damaged", "servers_mixed"):
                 yield key_of(name, kind, store.name)
+        if store.error or (store.vanished is None and not store.lost):
+            yield key_of(name, "sets_incomplete", store.name)
     if any(store.error for store in figures.stores):
         yield key_of(name, "slot_missed")
+    if facts.blocked is None and not facts.unknown_because:
+        yield key_of(name, "not_measured", FACTS)
     if facts.blocked is None:
         yield key_of(name, "retention_blocked")
     if facts.expiring is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from backup_assets.ciphers.configured import configured_cipher
 from backup_assets.ciphers.gpg import GpgCipher
@@ -28,8 +28,8 @@ _known: dict[tuple[object, ...], tuple[float, Facts]] = {}
 _guard = threading.Lock()
 
 
-def facts_of(database: DatabaseSettings, settings: Settings) -> Facts:
-    """Return the facts about a database, looked at every `LOOKED_AT_EVERY_SECONDS` at least."""
+def facts_of(database: DatabaseSettings, settings: Settings, silent: Mapping[str, str] | None = None) -> Facts:
+    """Return the facts about a database, looked at every `LOOKED_AT_EVERY_SECONDS` at least; see :func:`look_at`."""
     key = (settings.backup_dir, settings.env, database.name)
     with _guard:
         known = _known.get(key)
@@ -37,16 +37,20 @@ def facts_of(database: DatabaseSettings, settings: Settings) -> Facts:
     spread = 0.5 + zlib.crc32(database.name.encode()) / 2**33
     if known is not None and time.monotonic() - known[0] < LOOKED_AT_EVERY_SECONDS * spread:
         return known[1]
-    facts = look_at(database, settings)
+    facts = look_at(database, settings, silent)
     with _guard:
         _known[key] = (time.monotonic(), facts)
     return facts
 
 
-def look_at(database: DatabaseSettings, settings: Settings) -> Facts:
-    """Return the facts as they are now."""
+def look_at(database: DatabaseSettings, settings: Settings, silent: Mapping[str, str] | None = None) -> Facts:
+    """Return the facts as they are now.
+
+    ``silent`` says why stores have just not answered: they are not asked, because one that hangs would keep this from
+    ending, and with it what is known of the others.
+    """
     words = words_of(settings)
-    surveyed = survey(database, settings, to_show=True)
+    surveyed = survey(database, settings, to_show=True, silent=silent)
     pruned = tuple(prune_all(database, settings, surveyed=surveyed))
     expiring, unknown = _expiring(database, settings, surveyed, words)
     return Facts(
@@ -72,10 +76,11 @@ def _expiring(
 ) -> tuple[tuple[Expiring, ...], list[str]]:
     """Return what is soon removed although it is held, and the stores of which that is not known."""
     found: dict[tuple[str, str], Expiring] = {}
-    unknown = list(surveyed.errors)
-    for name, sets in surveyed.sets.items():
+    # Of a bucket into which this role may only store, the local store tells what lies there and is held.
+    unknown = [name for name in surveyed.errors if name not in surveyed.unread]
+    for name in dict.fromkeys((*surveyed.sets, *surveyed.unread)):
         try:
-            for one in endings(database, settings, name, sets, surveyed.now):
+            for one in endings(database, settings, name, surveyed.known_in(name), surveyed.now):
                 if (one.at - surveyed.now).total_seconds() < EXPIRES_WITHIN_SECONDS:
                     found.setdefault((name, one.set_id), Expiring(one.set_id, name, _ends(one, words)))
         except BackupError:

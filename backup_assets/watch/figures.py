@@ -8,8 +8,9 @@ from typing import Literal
 
 StoreKind = Literal["local", "folder", "s3", "ssh"]
 ObjectiveName = Literal[
-    "rpo", "off_site", "verified", "drill", "rto", "three_copies", "two_media", "one_off_site", "store_space", "slots"
-]
+    "rpo", "off_site", "verified", "drill", "rto", "three_copies", "two_media", "one_off_site", "store_space", "slots",
+    "important_tables", "infrastructure",
+]  # fmt: skip
 ObjectiveState = Literal["met", "warn", "broken", "unknown"]
 
 
@@ -30,21 +31,28 @@ class SetFigures:
 
 @dataclass(frozen=True)
 class StoreFigures:
-    """What one store holds of a database: only sets of the kind `full` count.
+    """What one store holds of a database: only sets of the kind `full` count, but for ``lost`` and ``vanished``.
 
-    ``error`` is one sentence when the store did not answer: everything else is then unknown. ``newest`` is the newest
+    ``error`` is one sentence when the store did not answer, or with ``denied`` when it did and this role may not read
+    there: everything else is then unknown. ``newest`` is the newest
     complete set that is not known to be bad (it has not failed its last verification, and is not of the future);
     ``proven`` the newest of those that is proven restorable there. ``sets`` counts the complete ones, ``bytes`` all.
     ``region`` and ``account`` tell copies apart where the settings say so; ``not_apart`` is empty when the store is on
     another medium than the local one, else why not. ``late`` is one sentence when ``newest`` is older than promised,
-    or missing.
+    or missing. ``lost`` are the ids, newest first, of sets of any kind that have lost files there, and ``vanished`` of
+    those that were copied there and are gone, although nothing that is known here has removed them (None: unknown).
+    ``servers`` is one sentence for each server, where several write there under the name of the database.
     """
 
     name: str
     kind: StoreKind
     error: str = ""
+    denied: bool = False
     sets: int = 0
     incomplete: int = 0
+    lost: tuple[str, ...] = ()
+    vanished: tuple[str, ...] | None = ()
+    servers: tuple[str, ...] = ()
     damaged: int = 0
     bytes: int = 0
     free_bytes: int | None = None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from backup_assets.retention.gone import GoneSet
+from backup_assets.sets.record_order import is_in_future
 from backup_assets.sets.records import DrillRecord, RestoreRecord
 from backup_assets.watch.known import Known
 from backup_assets.watch.looking import Held
@@ -24,15 +25,41 @@ class Forecast:
 
 
 def newest_drill(known: Known) -> DrillRecord | None:
-    """Return the newest drill that any store knows of, those of sets that the retention deleted included."""
-    return max((drill for one in _tried(known) for drill in one.drills), key=lambda drill: drill.at, default=None)
+    """Return the newest drill that any store knows of, those of sets that the retention deleted included.
+
+    One that passed in the future is left out: a clock was wrong, and it would hide every drill until that time. One
+    that failed in the future counts unless a newer set was drilled since.
+    """
+    ahead = drill_of_the_future(known)
+    if ahead is not None and not ahead.passed:
+        return ahead
+    return max(_past_drills(known), key=lambda drill: drill.at, default=None)
+
+
+def drill_of_the_future(known: Known) -> DrillRecord | None:
+    """Return the drill that a wrong clock dated ahead, if its set is newer than that of every drill with a right time.
+
+    Where it is older somebody has drilled since, and nothing is to be done any more. Nor is it where the same set has
+    a drill with a right time and the one ahead passed: then that drill says all that it could.
+    """
+    drills = (drill for one in _tried(known) for drill in one.drills if is_in_future(drill.at, known.now))
+    ahead = max(drills, key=lambda drill: (drill.taken_at, not drill.passed), default=None)
+    newest = max((drill.taken_at for drill in _past_drills(known)), default=None)
+    if ahead is None or newest is None or newest < ahead.taken_at:
+        return ahead
+    return ahead if newest == ahead.taken_at and not ahead.passed else None
+
+
+def _past_drills(known: Known) -> list[DrillRecord]:
+    return [drill for one in _tried(known) for drill in one.drills if not is_in_future(drill.at, known.now)]
 
 
 def restore_forecast(known: Known) -> Forecast | None:
     """Return the time that restoring the newest set would take, or None when nothing was ever restored.
 
     The newest drill that got to its end counts, because it is the whole way back; else the newest restore of all, else
-    the newest trial restore, which fetches nothing. Scaled by what is brought back, and never below what was measured.
+    the newest trial restore, which fetches nothing. Those of the future are left out, as a clock was wrong. Scaled by
+    what is brought back, and never below what was measured.
     """
     newest = known.newest_anywhere
     if newest is None:
@@ -51,7 +78,8 @@ def restore_forecast(known: Known) -> Forecast | None:
         ("restore", restores),
         ("trial", trials),
     )
-    for what, found in tries:
+    for what, made in tries:
+        found = [entry for entry in made if not is_in_future(entry[0], known.now)]
         if found:
             at, seconds, one = max(found, key=lambda entry: entry[0])
             scale = max(1.0, newest.restored_bytes / one.restored_bytes) if one.restored_bytes else 1.0

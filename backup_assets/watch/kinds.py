@@ -20,6 +20,11 @@ Kind = Literal[
     "store_space",
     "store_unreachable",
     "sets_damaged",
+    "sets_incomplete",
+    "servers_mixed",
+    "important_tables",
+    "infrastructure",
+    "rds_unwatched",
     "retention_blocked",
     "hold_expires",
     "encryption_key",
@@ -41,6 +46,10 @@ TOLD: dict[ObjectiveName, Kind] = {
     "three_copies": "copies",
     "two_media": "copies",
     "one_off_site": "copies",
+    "important_tables": "important_tables",
+    "infrastructure": "infrastructure",
 }
+#: Objectives of what may just have been configured: that there was never one is told once one was due.
+DUE_LATER: tuple[ObjectiveName, ...] = ("important_tables", "infrastructure")
 #: Objectives that depend on stores which are no more than configured: without any they are told by `status` alone.
 OF_FURTHER_STORES: tuple[ObjectiveName, ...] = ("three_copies", "two_media", "one_off_site")

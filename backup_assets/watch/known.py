@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from backup_assets.named_stores import LOCAL
+from backup_assets.sets.record_order import believed, is_in_future
 from backup_assets.sets.records import VerificationRecord
-from backup_assets.sets.retention_policy import CLOCK_TOLERANCE
 from backup_assets.settings import DatabaseSettings
 from backup_assets.watch.alert_words import IN_ENGLISH, AlertWords
 from backup_assets.watch.looking import Held, Look
@@ -24,8 +24,8 @@ class Known:
     """What the stores say of a database at ``now``, and what follows for each set.
 
     A set is good in a store when it is complete there, its moment is not in the future, and it has not failed its
-    last verification: that of this store's copy, or where that was never verified, of the local one. What follows is
-    said in ``words``.
+    last verification: that of this store's copy, or where that was never verified, of the local one. A verification
+    that passed in the future is none. What follows is said in ``words``.
     """
 
     database: DatabaseSettings
@@ -35,14 +35,15 @@ class Known:
 
     @cached_property
     def _verdicts(self) -> dict[str, dict[str, VerificationRecord]]:
-        found: dict[str, dict[str, VerificationRecord]] = {}
+        all_records: dict[str, list[VerificationRecord]] = {}
         for look in self.looks:
             for one in look.sets:
-                of_set = found.setdefault(one.id, {})
-                for record in one.verifications:
-                    if record.store not in of_set or of_set[record.store].started_at <= record.started_at:
-                        of_set[record.store] = record
-        return found
+                of_set = all_records.setdefault(one.id, [])
+                of_set += one.verifications
+        return {
+            set_id: {record.store: record for record in believed(records, self.now)}
+            for set_id, records in all_records.items()
+        }
 
     def verdict(self, one: Held, look: Look) -> VerificationRecord | None:
         """Return the last verification that says something of a set in a store, or None."""
@@ -52,7 +53,7 @@ class Known:
     def is_good(self, one: Held, look: Look) -> bool:
         """Return whether nothing is known against a set in a store."""
         verdict = self.verdict(one, look)
-        in_future = one.taken_at > self.now + CLOCK_TOLERANCE
+        in_future = is_in_future(one.taken_at, self.now)
         return not one.faults and not in_future and (verdict is None or verdict.passed)
 
     @cached_property

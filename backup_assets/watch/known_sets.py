@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from backup_assets.named_stores import LOCAL
 from backup_assets.retention.gone import GoneNote, GoneSet
+from backup_assets.sets.record_order import believed
 from backup_assets.sets.records import DrillRecord, RestoreRecord, VerificationRecord
 from backup_assets.watch.looking import Held, Look
 
@@ -54,8 +55,8 @@ class _Found:
     gone: list[tuple[GoneNote, GoneSet]] = field(default_factory=list)
 
 
-def known_sets(looks: Iterable[Look], notes: Iterable[GoneNote]) -> tuple[KnownSet, ...]:
-    """Return every set that a store lists or that a note speaks of, oldest first."""
+def known_sets(looks: Iterable[Look], notes: Iterable[GoneNote], now: datetime) -> tuple[KnownSet, ...]:
+    """Return every set that a store lists or that a note speaks of, as known at ``now``, oldest first."""
     found: dict[str, _Found] = {}
     for look in looks:
         for one in look.sets:
@@ -64,13 +65,13 @@ def known_sets(looks: Iterable[Look], notes: Iterable[GoneNote]) -> tuple[KnownS
         for gone in note.sets:
             if gone.kind == "full":
                 found.setdefault(gone.id, _Found()).gone.append((note, gone))
-    return tuple(sorted((_known(one) for one in found.values()), key=lambda one: (one.taken_at, one.id)))
+    return tuple(sorted((_known(one, now) for one in found.values()), key=lambda one: (one.taken_at, one.id)))
 
 
-def first_proof(records: Sequence[VerificationRecord]) -> datetime | None:
+def first_proof(records: Iterable[VerificationRecord], now: datetime) -> datetime | None:
     """Return when the first proof that still stands was begun; a later failure voids those of its store."""
     standing: dict[str, datetime] = {}
-    for record in sorted(records, key=lambda record: record.at):
+    for record in believed(records, now):
         if not record.passed:
             standing.pop(record.store, None)
         elif record.is_proof:
@@ -78,15 +79,16 @@ def first_proof(records: Sequence[VerificationRecord]) -> datetime | None:
     return min(standing.values(), default=None)
 
 
-def _known(found: _Found) -> KnownSet:
+def _known(found: _Found, now: datetime) -> KnownSet:
     first = found.held[0][1] if found.held else found.gone[0][1]
     sources: list[Held | GoneSet] = [*(one for _, one in found.held), *(one for _, one in found.gone)]
     whole = [(store, one) for store, one in found.held if not one.faults]
     complete = bool(whole) or (not found.held and any(one.complete for _, one in found.gone))
     # A drill is recorded in the local store and in the one that was drilled: told once.
     verifications = _once(record for one in sources for record in one.verifications)
-    proven_at = first_proof(verifications) if complete else None
-    failed = verifications and not verifications[-1].passed and proven_at is None
+    proven_at = first_proof(verifications, now) if complete else None
+    counting = believed(verifications, now)
+    failed = counting and not counting[-1].passed and proven_at is None
     return KnownSet(
         id=first.id,
         slot=first.slot,
@@ -96,7 +98,7 @@ def _known(found: _Found) -> KnownSet:
         capture_seconds=max(one.capture_seconds for one in sources),
         complete=complete,
         proven_at=proven_at,
-        failed_at=verifications[-1].at if failed else None,
+        failed_at=counting[-1].at if failed else None,
         hold=next((one.hold for _, one in found.held if one.hold is not None), None),
         stores=tuple(store for store, _ in whole),
         copied=_copied(found, whole),

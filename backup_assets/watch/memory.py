@@ -32,7 +32,10 @@ class Cursor(BaseModel):
 
 
 class Remembered(BaseModel):
-    """The file: losing it means that what holds is told once more."""
+    """The file: losing it means that what holds is told once more.
+
+    ``waiting`` are the keys of what is told once it has been found for a while, and since when it was.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +44,7 @@ class Remembered(BaseModel):
     cursor: Cursor = Cursor()
     troubles: tuple[Trouble, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    waiting: dict[str, AwareDatetime] = {}
 
 
 def memory_path(settings: Settings, subject: str) -> Path:

@@ -47,6 +47,9 @@ METRICS = (
     Metric("store_up", STORE, "1: the store answers; 0: it does not, and has no other figures."),
     Metric("store_sets", STORE, "Complete sets."),
     Metric("store_incomplete_sets", STORE, "Sets with a missing file or one of another size."),
+    Metric("store_lost_sets", STORE, "Sets of any kind that have lost files there, and should have them."),
+    Metric("store_vanished_sets", STORE, "Sets that were copied there and are gone, deleted by nothing that is known."),
+    Metric("store_mixed_servers", STORE, "Servers that write there under this name; 0 where they are not several."),
     Metric("store_damaged_documents", STORE, "Manifests and records that cannot be read."),
     Metric("store_size_bytes", STORE, "Size of all sets."),
     Metric("store_free_bytes", STORE, "Room that is left, where there is a limit."),
@@ -111,10 +114,14 @@ def _of_store(store: StoreFigures) -> Sequence[tuple[str, float]]:
         ("store_up", 1.0),
         ("store_sets", float(store.sets)),
         ("store_incomplete_sets", float(store.incomplete)),
+        ("store_lost_sets", float(len(store.lost))),
+        ("store_mixed_servers", float(len(store.servers))),
         ("store_damaged_documents", float(store.damaged)),
         ("store_size_bytes", float(store.bytes)),
         ("store_off_site", float(store.off_site)),
     ]
+    if store.vanished is not None:
+        found.append(("store_vanished_sets", float(len(store.vanished))))
     if store.free_bytes is not None:
         found.append(("store_free_bytes", float(store.free_bytes)))
     found += _moment("store_newest_set_timestamp_seconds", store.newest.taken_at if store.newest else None)

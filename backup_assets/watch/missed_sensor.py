@@ -111,8 +111,11 @@ def _text(slots: Slots, key: str, instance: dg.DagsterInstance, database: Databa
     what = "no backup was started: nobody was at work, or the schedule is stopped"
     if failed:
         what = f"{len(failed)} runs of it failed, the last is {failed[0].run_id}"
+    instead = ""
+    if database.rds is not None and database.rds.rebuild is not None:
+        instead = "; RDS may still have the data of its own time: materialize `rds_rebuild` for it"
     due = slots.due_at(key).astimezone(ZoneInfo(database.schedule.timezone))
     return (
         f"the slot {key} was missed: a backup was due at {due:%Y-%m-%d %H:%M %Z}, and no store has a complete set of "
-        f"it; {what}. It stays empty: a past slot is never filled with today's data"
+        f"it; {what}. It stays empty: a past slot is never filled with today's data{instead}"
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, timedelta
 
 from backup_assets.capture.preflight import MARGIN_BYTES
 from backup_assets.progress import human_bytes
+from backup_assets.sets.record_order import is_believed
+from backup_assets.sets.records import VerificationRecord
 from backup_assets.slots import Slots
 from backup_assets.watch.copies_rule import copies_objectives
 from backup_assets.watch.figures import Objective, ObjectiveState
-from backup_assets.watch.forecast import Forecast, newest_drill
+from backup_assets.watch.forecast import Forecast, drill_of_the_future, newest_drill
 from backup_assets.watch.known import HOUR, Known
 from backup_assets.watch.looking import Held, Look
 from backup_assets.watch.missed import is_filled
@@ -115,6 +118,9 @@ def _verified(known: Known) -> Objective:
     newest = max(proofs, key=lambda one: one.taken_at, default=None)
     failed = _failed_since(known, newest)
     bad = say("verified.failed", set=failed.id) if failed else ""
+    future = _proof_to_come(known, newest)
+    if future is not None:
+        bad += say("verified.future", set=future.set_id, at=f"{future.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
     if newest is None or newest.verified is None:
         return Objective("verified", "broken", None, wanted, "hours", say("verified.none", failed=bad))
     at = known.words.time(max(0.0, (known.now - newest.verified.at).total_seconds()))
@@ -124,7 +130,7 @@ def _verified(known: Known) -> Objective:
     state: ObjectiveState = "met"
     if age > wanted * HOUR:
         state, text = "broken", say("verified.older", text=text, promised=_promised(known, wanted))
-    elif failed is not None:
+    elif failed is not None or future is not None:
         state = "warn"
     return Objective("verified", state, _hours(age), wanted, "hours", text)
 
@@ -138,7 +144,30 @@ def _failed_since(known: Known, newest: Held | None) -> Held | None:
     return None
 
 
+def _proof_to_come(known: Known, newest: Held | None) -> VerificationRecord | None:
+    """Return the proof of the newest set whose time is still to come, where that set would be newer than ``newest``."""
+    found = [
+        (one.taken_at, record)
+        for look in known.looks
+        for one in known.good(look)
+        for record in one.verifications
+        if record.is_proof and not is_believed(record, known.now)
+    ]
+    taken_at, record = max(found, key=lambda pair: pair[0], default=(None, None))
+    return None if taken_at is None or (newest is not None and taken_at <= newest.taken_at) else record
+
+
 def _drill(known: Known) -> Objective:
+    """Return the objective, at best to be looked at where a drill that passed bears a time which is to come."""
+    found, ahead = _drill_by_its_time(known), drill_of_the_future(known)
+    if ahead is None or not ahead.passed:
+        return found
+    at = f"{ahead.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    text = known.words.say("drill.future", text=found.text, set=ahead.set_id, at=at)
+    return replace(found, state="broken" if found.state == "broken" else "warn", text=text)
+
+
+def _drill_by_its_time(known: Known) -> Objective:
     wanted, say = DRILL_EVERY / timedelta(days=1), known.words.say
     drill = newest_drill(known)
     if drill is None:

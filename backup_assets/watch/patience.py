@@ -18,13 +18,13 @@ Value = TypeVar("Value")
 class _Work(Generic[Value]):
     future: Future[Value]
     thread: threading.Thread
+    begun: float
 
 
 @dataclass
 class _State(Generic[Value]):
     work: _Work[Value] | None = None
     answer: tuple[Value, float] | None = None
-    silent_since: float | None = None
 
 
 @dataclass
@@ -38,11 +38,12 @@ class Patience(Generic[Value]):
         """Begin ``work``, unless the last one for this key still goes on."""
         with self._guard:
             state = self._states.setdefault(key, _State())
-            if state.work is None or not state.work.thread.is_alive():
+            # Not whether its thread lives, which it does for a moment after the end of the work.
+            if state.work is None or state.work.future.done():
                 state.work = self._start(state, work)
 
     def answer(self, key: Hashable, seconds: float) -> tuple[Value | None, float]:
-        """Return an answer not older than `USABLE_SECONDS`, or None, and for how many seconds there has been none.
+        """Return an answer not older than `USABLE_SECONDS`, or None, and for how many seconds the work has gone on.
 
         Waits for ``seconds`` at most; raises what the work that was asked for last has raised.
         """
@@ -54,13 +55,11 @@ class Patience(Generic[Value]):
         state.work.thread.join(max(0.0, seconds))
         now = monotonic()
         if future.done():
-            state.silent_since = None
             return future.result(), 0.0
         if state.answer is not None and now - state.answer[1] <= USABLE_SECONDS:
-            state.silent_since = None
             return state.answer[0], 0.0
-        state.silent_since = state.silent_since or now
-        return None, now - state.silent_since
+        # Not since an answer was first missed: while an old one served, nothing new has come either.
+        return None, now - state.work.begun
 
     def _start(self, state: _State[Value], work: Callable[[], Value]) -> _Work[Value]:
         future: Future[Value] = Future()
@@ -76,5 +75,6 @@ class Patience(Generic[Value]):
 
         # Not a pool: its threads are waited for when the process ends, and one before a dead disk never returns.
         thread = threading.Thread(target=run, name="watch", daemon=True)
+        begun = monotonic()
         thread.start()
-        return _Work(future, thread)
+        return _Work(future, thread, begun)

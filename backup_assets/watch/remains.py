@@ -20,13 +20,19 @@ _MOST_NOTES = 50_000
 
 @dataclass(frozen=True)
 class Remains:
-    """Of the full sets that were deleted: when the oldest was taken, and those that were drilled or restored."""
+    """Of the full sets that were deleted: when the oldest was taken, and those that were drilled or restored.
+
+    ``deleted`` are store and id of all that were deleted, of any kind; None: some notes are damaged, and so are not
+    known to be all.
+    """
 
     oldest: datetime | None = None
     tried: tuple[GoneSet, ...] = ()
+    deleted: frozenset[tuple[str, str]] | None = frozenset()
 
 
 NOTHING_GONE = Remains()
+_DAMAGED = Remains(deleted=None)
 _known: OrderedDict[tuple[Path, str], Remains] = OrderedDict()
 _guard = threading.Lock()
 
@@ -40,6 +46,9 @@ def remains_of(database: DatabaseSettings, settings: Settings, now: datetime) ->
     return Remains(
         min((one.oldest for one in found if one.oldest is not None), default=None),
         tuple(gone for one in found for gone in one.tried),
+        None
+        if any(one.deleted is None for one in found)
+        else frozenset(gone for one in found for gone in one.deleted or ()),
     )
 
 
@@ -49,11 +58,14 @@ def _of_note(settings: Settings, key: str) -> Remains:
     if known is not None:
         return known
     try:
-        full = [one for one in read_note(settings, key).sets if one.kind == "full"]
+        note = read_note(settings, key)
     except CheckFailed:
-        return NOTHING_GONE
+        return _DAMAGED
+    full = [one for one in note.sets if one.kind == "full"]
     remains = Remains(
-        min((one.taken_at for one in full), default=None), tuple(one for one in full if one.drills or one.restores)
+        min((one.taken_at for one in full), default=None),
+        tuple(one for one in full if one.drills or one.restores),
+        frozenset((note.store, one.id) for one in note.sets),
     )
     with _guard:
         _known[settings.backup_dir.absolute(), key] = remains

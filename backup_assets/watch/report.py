@@ -17,8 +17,8 @@ from backup_assets.slots import day_start
 from backup_assets.watch.figures import DatabaseFigures, StoreKind
 from backup_assets.watch.known import HOUR, LEAST_ALLOWANCE
 from backup_assets.watch.known_sets import KnownSet, known_sets
-from backup_assets.watch.looking import Look, look_at_stores
-from backup_assets.watch.measuring import figures_of
+from backup_assets.watch.looking import Look
+from backup_assets.watch.measuring import Looks, figures_of, look_at_all
 from backup_assets.watch.month_slots import SlotLine, SlotState, slots_of_month
 
 #: A report of an older month does not speak of today.
@@ -140,8 +140,8 @@ def month_report(database: DatabaseSettings, settings: Settings, month: str, now
     as `Store.list` does when the notes cannot be listed.
     """
     start, _ = month_bounds(month, database, now)
-    looks = look_at_stores(database, settings, now)
-    return report_from(database, settings, month, now, looks, _notes(database, settings, start, looks))
+    looks = look_at_all(database, settings, now)
+    return report_from(database, settings, month, now, looks, _notes(database, settings, start, looks[0][1]))
 
 
 def month_bounds(month: str, database: DatabaseSettings, now: datetime) -> tuple[datetime, datetime]:
@@ -158,12 +158,13 @@ def month_bounds(month: str, database: DatabaseSettings, now: datetime) -> tuple
 
 
 def report_from(
-    database: DatabaseSettings, settings: Settings, month: str, now: datetime, looks: Sequence[Look], gone: GoneNotes
+    database: DatabaseSettings, settings: Settings, month: str, now: datetime, looks_at: Looks, gone: GoneNotes
 ) -> MonthReport:
     """Return what :func:`month_report` does, of stores that were looked at already."""
+    looks = looks_at[0][1]
     start, month_end = month_bounds(month, database, now)
     end = min(now, month_end)
-    known = known_sets(looks, gone.notes)
+    known = known_sets(looks, gone.notes, now)
     sets = tuple(one for one in known if start <= one.taken_at < end)
     # Since when a set that is not there any more was either written down or should be there.
     always_kept = now - timedelta(days=database.retention.all_for_days)
@@ -198,7 +199,7 @@ def report_from(
         ),
         held=tuple(one for one in known if one.hold is not None),
         damaged_notes=gone.damaged,
-        figures=figures_of(database, tuple(looks), now),
+        figures=figures_of(looks_at, now),
     )
 
 

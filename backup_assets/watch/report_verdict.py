@@ -41,7 +41,9 @@ FULL_WITHIN_DAYS = 90
 #: Sizes of so many days before the end of the month are looked at for the growth.
 GROWTH_DAYS = 90
 #: Of the objectives of today: what the month itself does not tell.
-_OF_TODAY = ("rpo", "off_site", "verified", "three_copies", "two_media", "one_off_site")
+_OF_TODAY = (
+    "rpo", "off_site", "verified", "three_copies", "two_media", "one_off_site", "important_tables", "infrastructure",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

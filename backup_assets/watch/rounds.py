@@ -12,26 +12,20 @@ from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.watch.alert_words import words_of
 from backup_assets.watch.alerts import Alert, decide, delivered, due, remembered
 from backup_assets.watch.channels import SEND_SECONDS, Channel, channels_of, send
-from backup_assets.watch.conditions import THE_WATCH, Condition, Facts, Found, conditions_of, key_of, not_measured
-from backup_assets.watch.facts import facts_of
-from backup_assets.watch.figures import DatabaseFigures
+from backup_assets.watch.conditions import THE_WATCH, Condition, Found, key_of
 from backup_assets.watch.heartbeat import ping
-from backup_assets.watch.measuring import measure
+from backup_assets.watch.judging import SILENT_SECONDS, Judging
 from backup_assets.watch.memory import Cursor, Remembered, one_at_a_time, recall, remember
 from backup_assets.watch.messages import letter_of
-from backup_assets.watch.patience import Patience
 from backup_assets.watch.runs import RunsRead
-from backup_assets.watch.troubles import after
+from backup_assets.watch.troubles import Judged, after
+from backup_assets.watch.waiting import told_in_time
 
 #: Dagster ends a sensor's look after 60 s: all databases are measured at once, and waited for so long.
 MEASURED_WITHIN_SECONDS = 25.0
-#: Stores that have not answered for so long are told.
-SILENT_SECONDS = 600.0
 
 #: Reads the runs of a database (its name, the cursor, the time) that ended since the last look.
 RunsReader = Callable[[str, Cursor, datetime], RunsRead]
-Measured = tuple[DatabaseFigures, Facts]
-_measuring: Patience[Measured] = Patience()
 
 
 @dataclass(frozen=True)
@@ -40,12 +34,14 @@ class Round:
 
     ``conditions`` hold now; ``announced`` are those that were told, or would be if there was a channel. ``problems``
     are what the watch itself could not do, one sentence each. ``pinged`` says whether the heartbeat was sent.
+    ``unjudged`` are the databases whose stores have not answered: whether anything is wrong with them is not known.
     """
 
     conditions: tuple[Condition, ...]
     announced: tuple[Alert, ...]
     problems: tuple[str, ...]
     pinged: bool
+    unjudged: tuple[str, ...] = ()
 
 
 @dataclass
@@ -67,31 +63,37 @@ class _Delivery:
 
 
 def make_round(
-    settings: Settings, now: datetime, read_runs: RunsReader | None, *, seconds: float = MEASURED_WITHIN_SECONDS
+    settings: Settings,
+    now: datetime,
+    read_runs: RunsReader | None,
+    *,
+    seconds: float = MEASURED_WITHIN_SECONDS,
+    silent_seconds: float = SILENT_SECONDS,
 ) -> Round:
     """Look at every database once, tell what is to be told, and send the heartbeat when that worked.
 
-    ``read_runs`` left out: Dagster is not asked. Stores that take longer than ``seconds`` answer the next look. Raises
-    Refused while another look goes on. Nothing is lost by a look that fails: what is not delivered stays due.
+    ``read_runs`` left out: Dagster is not asked. Stores that take longer than ``seconds`` answer the next look, and are
+    a problem after ``silent_seconds``: 0 where no later look of this process would tell it. Raises Refused while
+    another look goes on. Nothing is lost by a look that fails: what is not delivered stays due.
     """
     with one_at_a_time(settings):
-        return _Round(settings, now, channels_of(settings)).make(read_runs, seconds)
+        return _Round(settings, now, channels_of(settings), silent_seconds).make(read_runs, seconds)
 
 
 class _Round:
-    def __init__(self, settings: Settings, now: datetime, channels: Sequence[Channel]) -> None:
+    def __init__(self, settings: Settings, now: datetime, channels: Sequence[Channel], silent_seconds: float) -> None:
         self._settings = settings
         self._now = now
         self._channels = channels
         self._words = words_of(settings)
+        self._judging = Judging(settings, now, self._words, silent_seconds)
         self._reminder = timedelta(hours=settings.watch.reminder_hours)
         #: What could not be looked at or remembered, and which channels or heartbeat failed.
         self._unable: list[str] = []
         self._unheard: list[str] = []
 
     def make(self, read_runs: RunsReader | None, seconds: float) -> Round:
-        for database in self._settings.databases:
-            _measuring.ask(self._key(database), lambda database=database: self._measured(database))
+        self._judging.begin()
         end = monotonic() + seconds
         subjects = [self._look(database, read_runs, end) for database in self._settings.databases]
         announced = tuple(alert for one in subjects for alert in one.alerts if alert.announced_at == self._now)
@@ -105,13 +107,8 @@ class _Round:
         self._deliver([watch])
         self._save([watch])
         conditions = tuple(condition for one in (*subjects, watch) for condition in one.found.conditions)
-        return Round(conditions, (*announced, *itself), (*self._unable, *self._unheard), pinged)
-
-    def _key(self, database: DatabaseSettings) -> tuple[object, ...]:
-        return (self._settings.backup_dir, self._settings.env, database.name)
-
-    def _measured(self, database: DatabaseSettings) -> Measured:
-        return measure(database, self._settings, self._now, words=self._words), facts_of(database, self._settings)
+        problems = (*self._judging.problems, *self._unable, *self._unheard)
+        return Round(conditions, (*announced, *itself), problems, pinged, tuple(self._judging.unjudged))
 
     def _recall(self, name: str) -> Remembered:
         try:
@@ -124,26 +121,27 @@ class _Round:
         return memory
 
     def _look(self, database: DatabaseSettings, read_runs: RunsReader | None, end: float) -> _Subject:
-        name, ui_url = database.name, self._settings.watch.ui_url
+        name = database.name
         memory = self._recall(name)
-        unread = self._unread(database, read_runs, memory)
-        if isinstance(unread, Remembered):
-            memory, unread = unread, Found()
-        found = self._found(database, memory, end, ui_url)
+        memory, runs, unread = self._read(database, read_runs, memory)
+        found = self._judging.found(database, runs, end)
         found = Found(
             (*found.conditions, *unread.conditions), (*found.undecided, *unread.undecided), found.dropped
         )  # fmt: skip
+        found, waiting = told_in_time(found, memory.waiting, self._now)
         # Told no longer, and so remembered no longer.
-        troubles = tuple(one for one in memory.troubles if not one.is_forgotten(self._now))
-        memory = memory.model_copy(update={"troubles": troubles})
+        troubles = tuple(one for one in runs.open if not one.is_forgotten(self._now))
+        memory = memory.model_copy(update={"troubles": troubles, "waiting": waiting})
         return _Subject(name, memory, decide(memory.alerts, found, self._now, self._reminder), found)
 
-    def _unread(
+    def _read(
         self, database: DatabaseSettings, read_runs: RunsReader | None, memory: Remembered
-    ) -> Remembered | Found:
-        """Return what is remembered after the runs since, or that they could not be read."""
+    ) -> tuple[Remembered, Judged, Found]:
+        """Return what is remembered and in trouble after the runs since, and what is wrong with the runs themselves."""
+        # Whatever has failed before has not ended because nothing can be read.
+        as_before, unknown = Judged(memory.troubles, ()), (key_of(database.name, "rds_unwatched"),)
         if read_runs is None:
-            return Found()
+            return memory, as_before, Found(undecided=unknown)
         try:
             read = read_runs(database.name, memory.cursor, self._now)
         except BackupError as error:
@@ -157,34 +155,14 @@ class _Round:
                 cause=error.why,
                 remedy=self._words.say("runs_unread.remedy"),
             )
-            # Whatever has failed before has not ended for that.
-            return Found((condition,))
-        return memory.model_copy(update={"cursor": read.cursor, "troubles": after(memory.troubles, read.runs)})
-
-    def _found(self, database: DatabaseSettings, memory: Remembered, end: float, ui_url: str | None) -> Found:
-        try:
-            measured, silent = _measuring.answer(self._key(database), end - monotonic())
-        except (BackupError, OSError) as error:
-            why = " ".join(str(error).split())
-            self._unable.append(f"{database.name} cannot be measured: {why}")
-            return self._not_measured(database, why, memory)
-        if measured is not None:
-            figures, facts = measured
-            return conditions_of(figures, memory.troubles, facts, self._now, ui_url=ui_url, words=self._words)
-        why = ""
-        if silent >= SILENT_SECONDS:
-            why = self._words.say("not_measured.cause", database=database.name, n=f"{silent / 60:.0f}")
-            self._unable.append(why)
-        return self._not_measured(database, why, memory)
-
-    def _not_measured(self, database: DatabaseSettings, why: str, memory: Remembered) -> Found:
-        ui_url = self._settings.watch.ui_url
-        return not_measured(database.name, why, memory.troubles, self._now, ui_url=ui_url, words=self._words)
+            return memory, as_before, Found((condition,), unknown)
+        found = Found(read.conditions)
+        return memory.model_copy(update={"cursor": read.cursor}), after(memory.troubles, read.runs), found
 
     def _deliver(self, subjects: Sequence[_Subject]) -> _Delivery:
         """Send what is due, and note in the subjects what arrived."""
         waiting = {
-            channel: [(one, alerts) for one in subjects if (alerts := due(one.alerts, channel.name))]
+            channel: [(one, alerts) for one in subjects if (alerts := due(one.alerts, channel))]
             for channel in self._channels
         }
         letters = {
@@ -198,14 +176,13 @@ class _Round:
                     delivery.failed[channel.name] = failure
                 else:
                     delivery.reached.add(channel.name)
-                    subject.alerts = delivered(subject.alerts, channel.name, alerts)
+                    subject.alerts = delivered(subject.alerts, channel, alerts)
         self._unheard += [f"the channel {name} failed: {why}" for name, why in delivery.failed.items()]
         return delivery
 
     def _save(self, subjects: Sequence[_Subject], *, first: bool = False) -> None:
-        names = [channel.name for channel in self._channels]
         for one in subjects:
-            alerts = one.alerts if first else remembered(one.alerts, names, self._now)
+            alerts = one.alerts if first else remembered(one.alerts, self._channels, self._now)
             try:
                 remember(self._settings, one.name, one.memory.model_copy(update={"alerts": alerts}))
             except OSError as error:
@@ -216,7 +193,9 @@ class _Round:
     def _ping(self, subjects: Sequence[_Subject]) -> tuple[bool, str | None]:
         """Send the heartbeat unless nobody would hear of a problem otherwise; None: not tried."""
         url = self._settings.watch.heartbeat
-        if url is None or self._unable or self._nobody_hears(subjects):
+        # Stores that have not answered yet are no problem, but nothing is known to be well either.
+        could_not = self._unable or self._judging.problems or self._judging.unjudged
+        if url is None or could_not or self._nobody_hears(subjects):
             return False, None
         failure = ping(url.get_secret_value())
         if failure:
@@ -227,8 +206,7 @@ class _Round:
         if not self._channels:
             return any(condition.severity == "error" for one in subjects for condition in one.found.conditions)
         # One channel that has heard everything is enough: the others are reported there.
-        names = [channel.name for channel in self._channels]
-        return all(any(due(one.alerts, name) for one in subjects) for name in names)
+        return all(any(due(one.alerts, channel) for one in subjects) for channel in self._channels)
 
     def _look_at_itself(self, delivery: _Delivery, heartbeat: str | None) -> _Subject:
         memory = self._recall(THE_WATCH)

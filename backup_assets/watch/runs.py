@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backup_assets.errors import EnvironmentFault
 from backup_assets.queueing import NO_OUTCOME
 from backup_assets.watch.checks import CHECKS
+from backup_assets.watch.conditions import Condition
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.troubles import CheckSeen, FinishedRun
 
@@ -25,29 +26,45 @@ OVERLAP = timedelta(minutes=5)
 #: Most runs that one look reads, and the seconds it takes at most; the next look goes on from there.
 MOST_RUNS = 200
 MOST_SECONDS = 12.0
-_EVENTS = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE, DagsterEventType.ASSET_CHECK_EVALUATION}
+_EVENTS = {
+    DagsterEventType.STEP_FAILURE,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELING,
+    DagsterEventType.ASSET_CHECK_EVALUATION,
+}
 _MOST_EVENTS = 1000
-_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
+_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+#: What Dagster's run monitoring says before it ends a run by the tag `dagster/max_runtime`. Whether that run is then
+#: FAILURE or CANCELED depends on who speaks last, the monitoring or the run's own process.
+_OVERDUE = "Canceling due to exceeding maximum runtime"
 _ASSET_JOB = "__ASSET_JOB"
+#: What reading Dagster's storage may raise.
+STORAGE_ERRORS = (DagsterError, SQLAlchemyError)
 
 
 @dataclass(frozen=True)
 class RunsRead:
-    """Runs in the order in which they ended, where to go on, and whether there are more already."""
+    """Runs in the order in which they ended, where to go on, and whether there are more already.
+
+    ``conditions`` are what is wrong because of runs that should have been, and were not.
+    """
 
     runs: tuple[FinishedRun, ...]
     cursor: Cursor
     more: bool = False
+    conditions: tuple[Condition, ...] = ()
 
 
 def ended_runs(
     instance: dg.DagsterInstance, database: str, databases: Sequence[str], cursor: Cursor, now: datetime
 ) -> RunsRead:
-    """Return the runs of one of the databases that ended after ``cursor``; cancelled ones are a person's wish.
+    """Return the runs of one of the databases that ended after ``cursor``.
+
+    What a person cancelled is left out; what was cancelled because it took too long has failed.
 
     Raises EnvironmentFault when Dagster's storage cannot be read.
     """
-    after = cursor.updated_at or now - FIRST_LOOK
+    after = _after(cursor, now)
     try:
         records = instance.get_run_records(
             dg.RunsFilter(statuses=_ENDED, updated_after=after - OVERLAP),
@@ -55,13 +72,27 @@ def ended_runs(
             order_by="update_timestamp",
             ascending=True,
         )
-        return _read(instance, database, databases, cursor, records, after, limit=MOST_RUNS + len(cursor.seen))
-    except (DagsterError, SQLAlchemyError) as error:
-        raise EnvironmentFault(
-            "the runs of Dagster cannot be read",
-            why=str(error).splitlines()[0][:300],
-            remedy="see whether Dagster's storage (DAGSTER_HOME, or its PostgreSQL) can be reached",
-        ) from error
+        return _read(instance, database, databases, cursor, records, after, now, limit=MOST_RUNS + len(cursor.seen))
+    except STORAGE_ERRORS as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> EnvironmentFault:
+    """Return what is said of an error of Dagster's storage."""
+    return EnvironmentFault(
+        "the runs of Dagster cannot be read",
+        why=str(error).splitlines()[0][:300],
+        remedy="see whether Dagster's storage (DAGSTER_HOME, or its PostgreSQL) can be reached",
+    )
+
+
+def _after(cursor: Cursor, now: datetime) -> datetime:
+    """Return from when on runs are read: where the last look ended, or a day ago when that is yet to come."""
+    # Then the clock was ahead: what ended since it was put right bears a time before the cursor. Twice read is told
+    # once more at most.
+    if cursor.updated_at is None or cursor.updated_at > now:
+        return now - FIRST_LOOK
+    return cursor.updated_at
 
 
 def _read(
@@ -71,6 +102,7 @@ def _read(
     cursor: Cursor,
     records: Sequence[RunRecord],
     after: datetime,
+    now: datetime,
     *,
     limit: int,
 ) -> RunsRead:
@@ -81,7 +113,8 @@ def _read(
         if monotonic() - begun > MOST_SECONDS:
             break
         read += 1
-        updated_at = max(updated_at, _utc(record.update_timestamp))
+        # Not beyond now: a run that ended while the clock was ahead would hide those after it.
+        updated_at = max(updated_at, min(now, _utc(record.update_timestamp)))
         ended_at = _ended_at(record)
         run = record.dagster_run
         # A tag that is added to an old run changes it; it was read when it ended.
@@ -90,12 +123,13 @@ def _read(
         if NO_OUTCOME in run.tags and run.status == DagsterRunStatus.SUCCESS:
             continue
         seen.add(run.run_id)
-        if database in databases_of(run, databases):
-            found.append(_finished(instance, run, ended_at))
+        if database in databases_of(run, databases) and (one := _finished(instance, run, ended_at)):
+            found.append(one)
     recent = {
         record.dagster_run.run_id for record in records if _utc(record.update_timestamp) >= updated_at - 2 * OVERLAP
     }
-    found.sort(key=lambda one: one.ended_at)
+    # With a time yet to come it ended while the clock was ahead, and puts nothing right that failed since.
+    found.sort(key=lambda one: (one.ended_at <= now, one.ended_at))
     return RunsRead(
         tuple(found),
         Cursor(updated_at=updated_at, seen=tuple(sorted(seen & recent))),
@@ -116,13 +150,13 @@ def databases_of(run: DagsterRun, databases: Iterable[str]) -> frozenset[str]:
     return frozenset([max(named, key=len)] if named else [])
 
 
-def _finished(instance: dg.DagsterInstance, run: DagsterRun, ended_at: datetime) -> FinishedRun:
-    events = [
-        record.event_log_entry.dagster_event
-        for record in instance.get_records_for_run(run.run_id, of_type=_EVENTS, limit=_MOST_EVENTS).records
-    ]
+def _finished(instance: dg.DagsterInstance, run: DagsterRun, ended_at: datetime) -> FinishedRun | None:
+    records = instance.get_records_for_run(run.run_id, of_type=_EVENTS, limit=_MOST_EVENTS).records
+    events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
+    if run.status == DagsterRunStatus.CANCELED and not _is_overdue(events):
+        return None
     succeeded = run.status == DagsterRunStatus.SUCCESS
-    cause, remedy = ("", "") if succeeded else _why([event for event in events if event is not None])
+    cause, remedy = ("", "") if succeeded else _why(events)
     return FinishedRun(
         run.run_id,
         _subject(run),
@@ -131,7 +165,14 @@ def _finished(instance: dg.DagsterInstance, run: DagsterRun, ended_at: datetime)
         ended_at,
         cause,
         remedy,
-        tuple(_checks([event for event in events if event is not None], run)),
+        tuple(_checks(events, run)),
+    )
+
+
+def _is_overdue(events: Sequence[dg.DagsterEvent]) -> bool:
+    return any(
+        event.event_type == DagsterEventType.RUN_CANCELING and (event.message or "").startswith(_OVERDUE)
+        for event in events
     )
 
 
@@ -149,6 +190,9 @@ def _subject(run: DagsterRun) -> str:
 
 def _why(events: Sequence[dg.DagsterEvent]) -> tuple[str, str]:
     """Return the cause and the remedy of the first step that failed, else what ended the run."""
+    if _is_overdue(events):
+        # Its step failed only because it was interrupted.
+        return "the run took longer than its limit and was ended", "see in its log what it waited for"
     for event in events:
         if event.event_type != DagsterEventType.STEP_FAILURE:
             continue

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -9,8 +10,10 @@ import dagster as dg
 from backup_assets.errors import BackupError, Refused
 from backup_assets.settings import Settings
 from backup_assets.shown import OWNERS
+from backup_assets.watch.alert_words import words_of
 from backup_assets.watch.conditions import Condition
 from backup_assets.watch.memory import Cursor
+from backup_assets.watch.rds_looks import rds_unwatched
 from backup_assets.watch.rounds import RunsReader, make_round
 from backup_assets.watch.runs import RunsRead, ended_runs
 
@@ -22,11 +25,16 @@ class WatchFailed(BackupError):
 
 
 def runs_reader(instance: dg.DagsterInstance, settings: Settings) -> RunsReader:
-    """Return what reads the runs of an instance."""
-    names = [database.name for database in settings.databases]
+    """Return what reads the runs of an instance, and sees which should have been there."""
+    by_name = {database.name: database for database in settings.databases}
+    words = words_of(settings)
 
     def read(database: str, cursor: Cursor, now: datetime) -> RunsRead:
-        return ended_runs(instance, database, names, cursor, now)
+        found = ended_runs(instance, database, list(by_name), cursor, now)
+        if by_name[database].rds is None:
+            return found
+        unwatched = rds_unwatched(instance, by_name[database], now, words)
+        return found if unwatched is None else replace(found, conditions=(unwatched,))
 
     return read
 
@@ -51,14 +59,16 @@ def build_watch_sensor(settings: Settings, *, running: bool) -> dg.SensorDefinit
             context.log.warning(f"{alert.occasion}: {alert.key}: {alert.title}: {alert.cause}")
         if done.problems:
             raise WatchFailed("the watch could not do everything", why="; ".join(done.problems))
-        return dg.SkipReason(summary(done.conditions))
+        return dg.SkipReason(summary(done.conditions, done.unjudged))
 
     return watch_sensor
 
 
-def summary(conditions: tuple[Condition, ...]) -> str:
-    """Return one sentence about what holds."""
+def summary(conditions: tuple[Condition, ...], unjudged: tuple[str, ...] = ()) -> str:
+    """Return one sentence about what holds, and about the databases of which that is not known."""
+    names = ", ".join(unjudged)
     if not conditions:
-        return "nothing is wrong"
+        return f"nothing is known of {names} yet: the stores have not answered" if names else "nothing is wrong"
     titles = "; ".join(f"{one.database}: {one.title}" for one in conditions[:10])
-    return f"{len(conditions)} wrong: {titles}" + ("; …" if len(conditions) > 10 else "")
+    text = f"{len(conditions)} wrong: {titles}" + ("; …" if len(conditions) > 10 else "")
+    return f"{text}; not judged: {names}" if names else text

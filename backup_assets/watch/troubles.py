@@ -62,22 +62,46 @@ class Trouble(BaseModel):
         return now - self.last_at >= FORGOTTEN_AFTER
 
 
-def after(troubles: Iterable[Trouble], finished: Iterable[FinishedRun]) -> tuple[Trouble, ...]:
+@dataclass(frozen=True)
+class Judged:
+    """What is in trouble after some runs (``open``), and what began and ended with them, so that nobody heard of it.
+
+    ``ended`` is to be told all the same: a later success does not undo what a check has found, such as a copy that
+    was not made, or a change that is there to stay.
+    """
+
+    open: tuple[Trouble, ...]
+    ended: tuple[Trouble, ...]
+
+
+_Key = tuple[str, str, str]
+
+
+def after(troubles: Iterable[Trouble], finished: Iterable[FinishedRun]) -> Judged:
     """Return what is in trouble after some more runs, given in the order in which they ended.
 
     A failure ends with the next success of the same job or check, for the same slot or for a later one: a slot that is
     past cannot always be filled, and that is told elsewhere.
     """
-    open_: dict[tuple[str, str, str], Trouble] = {(one.kind, one.subject, one.partition): one for one in troubles}
+    open_: dict[_Key, Trouble] = {_key(one): one for one in troubles}
+    heard = {(_key(one), one.at) for one in open_.values()}
+    ended: list[Trouble] = []
     for run in finished:
-        _judge(open_, "run_failed", run.subject, run.partition, run, passed=run.succeeded)
+        ended += _judge(open_, "run_failed", run.subject, run.partition, run, passed=run.succeeded)
         for check in run.checks:
-            _judge(open_, "check_failed", check.subject, check.partition, run, passed=check.passed, check=check)
-    return tuple(open_.values())
+            ended += _judge(
+                open_, "check_failed", check.subject, check.partition, run, passed=check.passed, check=check
+            )
+    unheard = (one for one in ended if (_key(one), one.at) not in heard)
+    return Judged(tuple(open_.values()), tuple(unheard))
+
+
+def _key(trouble: Trouble) -> _Key:
+    return trouble.kind, trouble.subject, trouble.partition
 
 
 def _judge(
-    open_: dict[tuple[str, str, str], Trouble],
+    open_: dict[_Key, Trouble],
     kind: TroubleKind,
     subject: str,
     partition: str,
@@ -85,11 +109,10 @@ def _judge(
     *,
     passed: bool,
     check: CheckSeen | None = None,
-) -> None:
+) -> list[Trouble]:
+    """Change what is open, and return what has ended with that."""
     if passed:
-        for key in [key for key in open_ if key[:2] == (kind, subject) and key[2] <= partition]:
-            del open_[key]
-        return
+        return [open_.pop(key) for key in tuple(open_) if key[:2] == (kind, subject) and key[2] <= partition]
     earlier = open_.get((kind, subject, partition))
     open_[kind, subject, partition] = Trouble(
         kind=kind,
@@ -102,3 +125,4 @@ def _judge(
         cause=check.text if check else run.cause,
         remedy="" if check else run.remedy,
     )
+    return []

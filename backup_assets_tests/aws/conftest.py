@@ -179,5 +179,5 @@ def other_account(aws: PretendedAws, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _ask(address: str) -> None:
-    with urlopen(Request(address, method="POST"), timeout=10) as answer:  # noqa: S310 - our own server
+    with urlopen(Request(address, method="POST"), timeout=60) as answer:  # noqa: S310 - our own server
         answer.read()

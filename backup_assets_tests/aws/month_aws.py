@@ -19,11 +19,12 @@ import boto3
 
 from backup_assets_tests.aws.conftest import OSAKA, TOKYO, PretendedAws
 from backup_assets_tests.aws.month_server import ADMINISTRATOR, Behaviour
-from backup_assets_tests.end_to_end.machine import REPOSITORY, free_port
+from backup_assets_tests.end_to_end.machine import REPOSITORY
 from backup_assets_tests.end_to_end.moved_clock import MovedClock
 
 _KEYS = {"aws_access_key_id": ADMINISTRATOR, "aws_secret_access_key": "testing"}
-_STARTED_WITHIN = 60.0
+_STARTED_WITHIN = 300.0
+_ENDED_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,36 +39,39 @@ class MovedAws(PretendedAws):
         """Let it behave so from now on, see `month_server.Behaviour`; without anything it is well and quick."""
         Behaviour(**behaviour)  # says what there is not
         body = json.dumps(behaviour).encode()
-        with urlopen(Request(f"{self.endpoint_url}/pretend", body, method="POST"), timeout=10):  # noqa: S310
+        with urlopen(Request(f"{self.endpoint_url}/pretend", body, method="POST"), timeout=60):  # noqa: S310
             pass
 
 
 @contextmanager
 def a_moved_aws(clock: MovedClock, directory: Path) -> Iterator[MovedAws]:
     """Yield it, empty but for a key in each region; its log is in ``directory``."""
-    port = free_port()
-    with (directory / "aws.log").open("wb") as log:
+    # It inherits a port that listens already: one that is only known to be free may be somebody else's by then.
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening, (directory / "aws.log").open("wb") as log:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         server = subprocess.Popen(
-            [sys.executable, "-m", "backup_assets_tests.aws.month_server", str(port)],
+            [sys.executable, "-m", "backup_assets_tests.aws.month_server", str(listening.fileno())],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **clock.environment},
+            pass_fds=[listening.fileno()],
             stdout=log,
             stderr=log,
         )
     try:
         deadline = time.monotonic() + _STARTED_WITHIN
-        while not _answers(port):
+        while not _answers(address):
             assert server.poll() is None, (directory / "aws.log").read_text()
             assert time.monotonic() < deadline, "AWS has not begun to answer"
             time.sleep(0.1)
-        address = f"http://127.0.0.1:{port}"
         empty = MovedAws(address, "", "")
         yield MovedAws(address, empty.make_key(TOKYO), empty.make_key(OSAKA))
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(_ENDED_WITHIN)
 
 
-def _answers(port: int) -> bool:
-    with socket.socket() as asking:
-        asking.settimeout(1)
-        return asking.connect_ex(("127.0.0.1", port)) == 0
+def _answers(address: str) -> bool:
+    try:
+        with urlopen(f"{address}/moto-api/data.json", timeout=5):  # noqa: S310 - our own server
+            return True
+    except OSError:
+        return False

@@ -1,6 +1,7 @@
 """AWS as moto pretends it, in a process whose clock a test moves: snapshots take their time, and faults come at a wish.
 
-Started with the port as its only argument. A POST of JSON to `/pretend` changes how it behaves, see :class:`Behaviour`.
+Started with the descriptor of a socket that listens as its only argument. A POST of JSON to `/pretend` changes how it
+behaves, see :class:`Behaviour`.
 """
 
 from __future__ import annotations
@@ -111,8 +112,9 @@ def _describe_events(self: RDSBackend, source_type: str | None = None, **_: Any)
 
 
 def _restored(restore: Callable[..., Any]) -> Callable[..., Any]:
-    def slowly(self: RDSBackend, from_snapshot_id: str, overrides: dict[str, Any]) -> Any:
-        made = restore(self, from_snapshot_id, overrides)
+    def slowly(self: RDSBackend, *source: Any, **named: Any) -> Any:
+        made = restore(self, *source, **named)
+        overrides: dict[str, Any] = named["overrides"] if "overrides" in named else source[-1]
         # As RDS: what is restored is not protected from deletion unless that is asked for.
         made.deletion_protection = bool(overrides.get("deletion_protection"))
         begun = utcnow()
@@ -130,7 +132,11 @@ def pretend() -> None:
     DBSnapshot.__init__ = _taken(DBSnapshot.__init__, "db_instance_identifier")  # type: ignore[method-assign]
     DBClusterSnapshot.__init__ = _taken(DBClusterSnapshot.__init__, "db_cluster_identifier")  # type: ignore[method-assign]
     RDSBackend.describe_events = _describe_events  # type: ignore[assignment, method-assign]
-    for name in ("restore_db_instance_from_db_snapshot", "restore_db_cluster_from_snapshot"):
+    for name in (
+        "restore_db_instance_from_db_snapshot",
+        "restore_db_cluster_from_snapshot",
+        "restore_db_instance_to_point_in_time",
+    ):
         setattr(RDSBackend, name, _restored(getattr(RDSBackend, name)))
 
 
@@ -206,7 +212,7 @@ def main() -> None:
     """Serve until the end."""
     pretend()
     make_server(
-        "127.0.0.1", int(sys.argv[1]), Pretender(), threaded=True, request_handler=MotoRequestHandler
+        "127.0.0.1", 0, Pretender(), threaded=True, request_handler=MotoRequestHandler, fd=int(sys.argv[1])
     ).serve_forever()
 
 

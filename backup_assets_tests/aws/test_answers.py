@@ -103,15 +103,16 @@ def test_a_signature_is_never_shown():
 
 
 def test_an_aws_that_cannot_be_reached_is_tried_again():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    access = Access(TOKYO, None, address)
-    client = _client(address)
+    # Nobody listens there, and as long as it is bound nobody else can.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        access = Access(TOKYO, None, address)
+        client = _client(address)
 
-    text = f"could not look in ap-northeast-1: {address} cannot be reached"
-    with pytest.raises(TransientFault, match=text), explained("look", access):
-        client.describe_db_instances()
+        text = f"could not look in ap-northeast-1: {address} cannot be reached"
+        with pytest.raises(TransientFault, match=text), explained("look", access):
+            client.describe_db_instances()
 
 
 def test_missing_credentials_are_named(aws: PretendedAws, monkeypatch: pytest.MonkeyPatch):

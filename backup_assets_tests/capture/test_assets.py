@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
@@ -18,10 +19,13 @@ from backup_assets.local import local_store, place_of
 from backup_assets.settings import EncryptionSettings, ScheduleSettings, SecretsSettings, ServerSettings, Settings
 from backup_assets_tests.capture.test_capture import TRUNCATING, a_lying_directory
 from backup_assets_tests.ciphers.keys import Keyrings
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, listed
 
-TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
-SINCE = ScheduleSettings(timezone="UTC", since=datetime.now(UTC).date() - timedelta(days=10))
+#: Where it is about noon now, so that no slot ends while these tests run; the signs of such names are turned round.
+MIDDAY = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+TODAY = f"{datetime.now(ZoneInfo(MIDDAY)):%Y-%m-%d}"
+SINCE = ScheduleSettings(timezone=MIDDAY, since=datetime.now(ZoneInfo(MIDDAY)).date() - timedelta(days=10))
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def run_job(
 ) -> dg.ExecuteInProcessResult:  # fmt: skip
     definitions = build_definitions(settings, datetime.now(UTC))
     return definitions.resolve_job_def(job).execute_in_process(
-        partition_key=slot or f"{datetime.now(UTC):%Y-%m-%d}",
+        partition_key=slot or TODAY,
         instance=instance,
         raise_on_error=False,
         run_config=config and {"ops": {"erp4_capture": {"config": config}}},
@@ -62,7 +66,7 @@ def test_a_green_run_is_a_set_that_is_there_and_proven(a_database: Source, an_in
 
     assert result.success
     (found,) = listed(settings)
-    assert found.verified is not None
+    assert proof_of(found) is not None
     assert (found.manifest.label, found.manifest.hold and found.manifest.hold.reason) == ("before release", "audit")
     assert materialized(an_instance, "db_dump") == materialized(an_instance, "metadata") == {TODAY}
     checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
@@ -115,12 +119,12 @@ def test_several_runs_in_one_slot_make_several_sets(a_database: Source, an_insta
     assert run_job(settings, an_instance).success
 
     assert [one.manifest.slot for one in listed(settings)] == [TODAY, TODAY]
-    assert all(one.verified for one in listed(settings))
+    assert all(proof_of(one) for one in listed(settings))
 
 
 def test_a_past_slot_fails_at_once_and_stays_empty(a_database: Source, an_instance: dg.DagsterInstance):
     settings = settings_of(a_database)
-    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    yesterday = f"{datetime.now(ZoneInfo(MIDDAY)) - timedelta(days=1):%Y-%m-%d}"
 
     result = run_job(settings, an_instance, slot=yesterday)
 
@@ -197,7 +201,7 @@ def test_the_weekly_set_of_the_important_tables_is_captured_and_proven(
     a_database: Source, an_instance: dg.DagsterInstance
 ):
     settings = settings_of(a_database, important_tables=("invoices",))
-    now = datetime.now(UTC)
+    now = datetime.now(ZoneInfo(MIDDAY))
     sunday = f"{now - timedelta(days=now.isoweekday() % 7):%Y-%m-%d}"
 
     result = run_job(settings, an_instance, slot=sunday, job="erp4_important_tables_job")
@@ -205,7 +209,7 @@ def test_the_weekly_set_of_the_important_tables_is_captured_and_proven(
     assert result.success, failure_text(result)
     (found,) = listed(settings)
     assert (found.manifest.kind, found.manifest.slot) == ("important_tables", sunday)
-    assert found.verified is not None
+    assert proof_of(found) is not None
 
 
 def test_a_password_is_in_no_event_of_a_run_and_in_no_definition(a_database: Source, an_instance: dg.DagsterInstance):
@@ -229,11 +233,23 @@ def test_a_password_is_in_no_event_of_a_run_and_in_no_definition(a_database: Sou
     assert "DB_NAME" in failure_text(bad)
 
 
+def test_a_hold_that_would_be_over_already_fails_the_run_before_anything_is_dumped(
+    a_database: Source, an_instance: dg.DagsterInstance
+):
+    settings = settings_of(a_database)
+
+    result = run_job(settings, an_instance, config={"hold": "release 4.2", "hold_until": "2020-01-31"})
+
+    assert not result.success
+    assert "the hold would be over already" in failure_text(result)
+    assert listed(settings) == []
+
+
 def test_a_hold_needs_a_reason_and_its_end_must_be_a_time():
     assert hold_from(None, None) is None
-    until = hold_from("audit", "2027-01-31")
+    until = hold_from("audit", "2099-01-31")
     assert until is not None
-    assert until.until == datetime(2027, 1, 31, tzinfo=UTC)
+    assert until.until == datetime(2099, 1, 31, tzinfo=UTC)
     with pytest.raises(Refused, match="a hold needs a reason"):
         hold_from(None, "2027-01-31")
     with pytest.raises(Refused, match="is no time"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backup_assets.capture.attachments_index import (
@@ -22,6 +22,7 @@ HEADER = "# backup_assets/index\tversion=1\tset=S\tfull_set=S\tscan_started_ns=5
 LINE = "here\tf\t1\t2\t3\t4\t644\t" + "0" * 64 + "\t./{}\n"
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1).filter(lambda path: b"\0" not in path))
 def test_any_path_is_one_line_of_text_and_comes_back(path: bytes) -> None:
     text = escape(path)
@@ -33,6 +34,7 @@ def test_japanese_stays_readable() -> None:
     assert escape("./請求書.pdf".encode()) == "./請求書.pdf"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(st.binary(min_size=1, max_size=3).filter(lambda name: not set(name) & set(b"/\0")))))
 def test_paths_are_ordered_by_component(paths: list[list[bytes]]) -> None:
     by_key = sorted((b"/".join([b".", *path]) for path in paths), key=order_key)

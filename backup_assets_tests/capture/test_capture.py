@@ -17,18 +17,28 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from backup_assets.capture.capture import QuickCheckFailed
+from backup_assets.capture import dump
+from backup_assets.capture.capture import Capture, CaptureRequest, QuickCheckFailed
 from backup_assets.errors import BackupError, EnvironmentFault, Refused, SettingsError, TransientFault
 from backup_assets.local import local_store
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.cluster import Cluster
+from backup_assets.postgres.session import LockedOut
 from backup_assets.sets.manifest import Hold
-from backup_assets.settings import AttachmentsSettings, DumpSettings, Settings, StoreSettings, VerificationSettings
+from backup_assets.settings import (
+    AttachmentsSettings,
+    DumpSettings,
+    FileColumn,
+    Settings,
+    StoreSettings,
+    VerificationSettings,
+)
 from backup_assets_tests.conftest import SourceOf
-from backup_assets_tests.sources import Source, capture, connect, dump_path, listed, proven
+from backup_assets_tests.sets.examples import proof_of
+from backup_assets_tests.sources import Source, capture, connect, dump_path, listed, no_log, proven
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 240.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it never came"
@@ -41,8 +51,9 @@ def children_named(name: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                program = (entry / "comm").read_text().strip()
+                # A long name may be cut within a letter.
+                parent = int((entry / "stat").read_text(errors="replace").rsplit(")", 1)[1].split()[1])
+                program = (entry / "comm").read_text(errors="replace").strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if parent == os.getpid() and program == name:
@@ -61,6 +72,15 @@ def a_locked_table(source: Source, table: str) -> Iterator[psycopg.Connection[An
         connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield connection
         connection.rollback()
+
+
+def wait_for_the_dump(source: Source) -> None:
+    """Wait until pg_dump stands at the lock; a child of that name may be one that is only asked for its version."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation' "
+        "AND query LIKE 'LOCK TABLE public.%'"
+    )
+    wait_for(lambda: source.value(waiting))
 
 
 class InThread:
@@ -83,7 +103,7 @@ class InThread:
         return self._thread.is_alive()
 
     def outcome(self) -> Any:
-        self._thread.join(60)
+        self._thread.join(240)
         assert self._outcome, "the capture neither ended nor failed as it should"
         return self._outcome[0]
 
@@ -144,6 +164,27 @@ def test_a_set_that_is_held_needs_no_other_where_a_bucket_removes_sets_by_class(
         modes.append(attachments.mode)
 
     assert modes == ["full", "differential", "differential", "full"]
+
+
+def test_attachments_that_change_at_every_read_are_a_warning_of_the_set(a_database: Source, tmp_path: Path):
+    (tmp_path / "attachments").mkdir()
+    ledger = tmp_path / "attachments" / "ledger.xlsx"
+    ledger.write_bytes(bytes(9 << 20))
+    (tmp_path / "attachments" / "1.pdf").write_text("an invoice")
+    settings = a_database.settings(attachments=AttachmentsSettings(directory=tmp_path / "attachments"))
+
+    def save(stage: str, done_bytes: int, expected_bytes: int | None) -> None:
+        if stage == "attachments":
+            with ledger.open("ab") as handle:
+                handle.write(b"more")
+
+    request = CaptureRequest(slot=f"{datetime.now(UTC):%Y-%m-%d}", run_id=str(uuid.uuid4()))
+    torn = Capture(settings.databases[0], settings, request, progress=save, log=no_log).run().manifest
+    calm = capture(settings).manifest
+
+    (warning,) = torn.warnings
+    assert "may be stored half old, half new: ledger.xlsx;" in warning
+    assert calm.warnings == ()
 
 
 def test_content_is_hashed_as_the_run_asks(a_database: Source):
@@ -210,7 +251,7 @@ def test_a_hanging_lock_does_not_hide_what_was_true_at_the_snapshot(a_database: 
     settings = a_database.settings()
     with a_locked_table(a_database, "customers"):
         running = InThread(lambda: a_database.captured(settings))
-        wait_for(lambda: children_named("pg_dump"))
+        wait_for_the_dump(a_database)
         with a_database.connect() as other:
             other.execute("DELETE FROM invoices WHERE id = 1")
 
@@ -227,7 +268,7 @@ def test_a_second_capture_of_the_same_database_is_refused(a_database: Source):
     settings = a_database.settings()
     with a_locked_table(a_database, "customers"):
         first = InThread(lambda: a_database.captured(settings))
-        wait_for(lambda: children_named("pg_dump"))
+        wait_for_the_dump(a_database)
 
         with pytest.raises(Refused, match="another run is at work"):
             a_database.captured(settings)
@@ -244,8 +285,9 @@ def test_a_killed_pg_dump_leaves_no_set_and_its_remains_are_swept_later(
     settings = source.settings()
     with a_locked_table(source, "t"):
         running = InThread(lambda: source.captured(settings))
-        for pid in wait_for(lambda: children_named("pg_dump")):
-            os.kill(pid, signal.SIGKILL)
+        wait_for_the_dump(source)
+        (pid,) = children_named("pg_dump")
+        os.kill(pid, signal.SIGKILL)
         error = running.outcome()
 
     assert isinstance(error, EnvironmentFault)
@@ -272,18 +314,51 @@ def test_what_a_killed_run_left_is_swept_a_day_later_and_not_before(a_database: 
     assert proven(settings, kept).record.passed
 
 
+def test_what_another_database_has_not_committed_yet_is_not_swept(a_database: Source):
+    settings = a_database.settings()
+    kept = dump_path(settings, a_database.captured(settings))
+    other = settings.backup_dir / "other" / "prod" / "db"
+    other.mkdir(parents=True)
+    at_work = [other / f"{kept.name}.00000000.partial", kept.with_name(f"{kept.name}.00000000.partial")]
+    for path in at_work:
+        path.write_bytes(b"half of a dump")
+        os.utime(path, (0, 0))
+
+    a_database.captured(settings)
+
+    assert [path.exists() for path in at_work] == [True, False]
+
+
+def test_a_set_of_which_a_file_was_removed_meanwhile_is_not_committed(a_database: Source, tmp_path: Path):
+    (tmp_path / "attachments").mkdir()
+    (tmp_path / "attachments" / "1.pdf").write_bytes(b"%PDF")
+    settings = a_database.settings(attachments=AttachmentsSettings(directory=tmp_path / "attachments"))
+    removed: list[Path] = []
+
+    def remove_the_dump(stage: str, done_bytes: int, expected_bytes: int | None) -> None:
+        for path in settings.backup_dir.rglob("db/*.dump") if stage == "attachments" else ():
+            path.unlink()
+            removed.append(path)
+
+    asked = CaptureRequest(slot=f"{datetime.now(UTC):%Y-%m-%d}", run_id=str(uuid.uuid4()))
+    with pytest.raises(EnvironmentFault, match="is not committed") as fault:
+        Capture(settings.databases[0], settings, asked, progress=remove_the_dump, log=no_log).run()
+
+    assert [path.name in fault.value.why for path in removed] == [True]
+    assert listed(settings) == []
+
+
 def test_a_connection_that_is_lost_in_the_middle_is_a_clear_fault(a_database: Source):
     settings = a_database.settings()
     with a_locked_table(a_database, "customers") as locker:
         running = InThread(lambda: a_database.captured(settings))
-        wait_for(lambda: children_named("pg_dump"))
-        ended = wait_for(
-            lambda: locker.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND pid <> "
-                "pg_backend_pid()",
-                (a_database.name,),
-            ).fetchone()
-        )
+        wait_for_the_dump(a_database)
+        ended = locker.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND pid <> "
+            "pg_backend_pid()",
+            (a_database.name,),
+        ).fetchone()
+        assert ended is not None
         assert ended[0] > 0
         error = running.outcome()
 
@@ -407,6 +482,28 @@ def test_a_database_that_does_not_exist_names_the_setting(a_database: Source):
         a_database.captured(settings)
 
     assert "DB_NAME" in caught.value.remedy
+
+
+@pytest.mark.parametrize("waiting", ["the schema version", "names of files"])
+def test_no_statement_of_a_capture_waits_longer_for_a_lock_than_pg_dump(
+    a_database: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: str
+):
+    monkeypatch.setattr(dump, "LOCK_WAIT", "300ms")
+    (tmp_path / "attachments").mkdir()
+    column = FileColumn(table="public.customers", column="name")
+    settings = {
+        "the schema version": a_database.settings(schema_version_query="SELECT max(id) FROM customers"),
+        "names of files": a_database.settings(
+            attachments=AttachmentsSettings(directory=tmp_path / "attachments", files=(column,))
+        ),
+    }[waiting]
+
+    with a_locked_table(a_database, "customers"):
+        outcome = InThread(lambda: a_database.captured(settings)).outcome()
+
+    assert isinstance(outcome, LockedOut)
+    assert "FROM" in outcome.why
+    assert listed(settings) == []
 
 
 def test_attachments_that_are_not_there_are_told_before_the_server_is_asked(a_database: Source, tmp_path: Path):
@@ -597,7 +694,7 @@ def test_the_password_is_seen_nowhere(a_database: Source, caplog: pytest.LogCapt
     try:
         with a_locked_table(a_database, "customers"):
             running = InThread(lambda: a_database.captured(settings, log=lines.append))
-            wait_for(lambda: children_named("pg_dump"))
+            wait_for_the_dump(a_database)
             sample(seen, programs)
         while running.alive:
             sample(seen, programs)
@@ -619,7 +716,7 @@ def sample(seen: set[str], programs: set[str]) -> None:
         if entry.name.isdigit():
             try:
                 seen.add((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
-                programs.add((entry / "comm").read_text())
+                programs.add((entry / "comm").read_text(errors="replace"))
             except (FileNotFoundError, ProcessLookupError):
                 continue
 
@@ -647,7 +744,7 @@ def test_a_damaged_dump_is_proven_bad(a_database: Source):
 
     assert not record.passed
     assert "SHA-256" in record.problems[0].found
-    assert listed(settings)[0].verified is None
+    assert proof_of(listed(settings)[0]) is None
 
 
 def test_a_set_is_immutable(a_database: Source):
@@ -664,7 +761,7 @@ def test_two_databases_of_one_server_are_captured_side_by_side(a_cluster: Cluste
     one, two = (source_of(a_cluster, "CREATE TABLE t AS SELECT 1 AS id") for _ in range(2))
     with a_locked_table(one, "t"):
         first = InThread(lambda: one.captured(one.settings(prefix="one")))
-        wait_for(lambda: children_named("pg_dump"))
+        wait_for_the_dump(one)
         assert two.captured(two.settings(prefix="two")).manifest.source_database == two.name
         assert first.alive
     assert first.outcome().manifest.source_database == one.name

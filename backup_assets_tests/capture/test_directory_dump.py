@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from backup_assets.capture.directory_dump import pack_directory, read_whole_directory, unpack_directory_dump
-from backup_assets.errors import CheckFailed
+from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.settings import DumpSettings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
+from backup_assets_tests.full_disk import files_no_larger_than
 from backup_assets_tests.sources import dump_path
 
 TABLES = (
@@ -90,3 +91,15 @@ def test_what_was_packed_comes_back_the_same(a_directory: Path, tmp_path: Path) 
         path.name: path.read_bytes() for path in a_directory.iterdir()
     }
     shutil.rmtree(again)
+
+
+def test_a_disk_that_is_full_while_a_dump_is_packed_is_told_with_its_directory(tmp_path: Path):
+    directory = tmp_path / "dump.d"
+    directory.mkdir()
+    (directory / "toc.dat").write_bytes(bytes(200_000))
+
+    with files_no_larger_than(100_000), pytest.raises(EnvironmentFault) as caught:
+        pack_directory(directory, tmp_path / "erp4.dump.tar.partial")
+
+    assert f"could not write erp4.dump.tar.partial in {tmp_path}" in caught.value.what
+    assert caught.value.remedy

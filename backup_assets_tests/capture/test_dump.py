@@ -4,12 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.dump import plan_dump, read_whole_archive, require_complete_globals, roles_in_globals
-from backup_assets.errors import CheckFailed
+from backup_assets.capture.dump import (
+    dump_globals,
+    plan_dump,
+    read_globals,
+    read_whole_archive,
+    require_complete_globals,
+    roles_in_globals,
+)
+from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.clients import choose_clients, find_clients
+from backup_assets.postgres.cluster import Cluster
+from backup_assets.postgres.server import Server
 from backup_assets.settings import DumpSettings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
-from backup_assets_tests.sources import dump_path
+from backup_assets_tests.full_disk import files_no_larger_than
+from backup_assets_tests.other_encodings import make_euc_jp, own_server
+from backup_assets_tests.sources import connect, dump_path
 
 
 @pytest.mark.parametrize(
@@ -46,6 +57,46 @@ def test_roles_are_read_from_globals_whatever_their_names():
     )
 
     assert roles_in_globals(script) == {"plain", 'Mixed; "quoted"'}
+
+
+def globals_of(cluster: Cluster, database: str, target: Path) -> str:
+    clients = choose_clients(find_clients(), 17)
+    server = Server.from_settings(cluster.server_settings())
+    dump_globals(server, clients, database, target, passwords=True, timeout=60)
+    return read_globals(target)
+
+
+def test_globals_are_utf_8_and_say_so_whatever_the_encoding_of_the_database(tmp_path: Path):
+    with own_server() as cluster:
+        make_euc_jp(cluster, tmp_path, 'CREATE ROLE "経理"', "COMMENT ON ROLE \"経理\" IS '経理部'")
+
+        script = globals_of(cluster, "erp_euc", tmp_path / "globals.sql")
+
+    assert "SET client_encoding = 'UTF8'" in script
+    assert "経理" in roles_in_globals(script)
+    assert "COMMENT ON ROLE \"経理\" IS '経理部';" in script
+
+
+@pytest.mark.parametrize("database", ["postgres", "without_encoding"])
+def test_roles_in_two_encodings_are_said_with_what_to_do_and_without_a_password(tmp_path: Path, database: str):
+    with own_server() as cluster:
+        make_euc_jp(cluster, tmp_path, "CREATE ROLE \"経理\" PASSWORD 'hidden'")
+        with connect(cluster, "postgres") as connection:
+            connection.execute("CREATE DATABASE without_encoding TEMPLATE template0 ENCODING 'SQL_ASCII'")
+
+        with pytest.raises(EnvironmentFault, match="cannot be written in one encoding") as fault:
+            globals_of(cluster, database, tmp_path / "globals.sql")
+
+    assert "RENAME TO" in fault.value.remedy
+    assert "SCRAM" not in str(fault.value)
+
+
+def test_a_disk_that_is_full_while_globals_are_written_is_told_with_its_directory(a_cluster: Cluster, tmp_path: Path):
+    with files_no_larger_than(100), pytest.raises(EnvironmentFault) as caught:
+        globals_of(a_cluster, "postgres", tmp_path / "globals.sql")
+
+    assert f"could not write globals.sql in {tmp_path}" in caught.value.what
+    assert caught.value.remedy
 
 
 def test_globals_that_are_cut_off_are_no_globals(tmp_path: Path):

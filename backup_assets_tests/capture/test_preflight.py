@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +26,38 @@ def test_a_server_says_what_it_is(every_cluster: Cluster, source_of: SourceOf):
     assert facts.server.encoding == "UTF8"
     assert set(facts.server.extensions) == {"citext", "plpgsql"}
     assert facts.server.bootstrap_superuser == "postgres"
+    assert (facts.server.system_identifier, facts.server.timeline) == (system_of(every_cluster), 1)
     assert facts.server.database_bytes > 1_000_000
     assert (facts.superuser, facts.in_recovery, facts.warnings) == (True, False, ())
+
+
+def test_a_role_without_any_right_is_told_which_server_it_is_as_well(an_empty_database: Source):
+    role = f"{an_empty_database.name}_nobody"
+    an_empty_database.execute(f"CREATE ROLE {role}")
+    try:
+        with open_session(an_empty_database.server, an_empty_database.name) as session:
+            session.execute(f"SET ROLE {role}")
+            told = examine_source(session, role, now=datetime.now(UTC)).server
+    finally:
+        an_empty_database.execute(f"DROP ROLE {role}")
+
+    assert told.system_identifier is not None
+    assert told.timeline == 1
+
+
+def test_a_server_that_has_no_control_file_is_not_asked_for_one(an_empty_database: Source):
+    an_empty_database.execute("CREATE FUNCTION aurora_version() RETURNS text LANGUAGE sql AS $$ SELECT '16.4.0' $$")
+
+    with open_session(an_empty_database.server, an_empty_database.name) as session:
+        told = examine_source(session, "postgres", now=datetime.now(UTC)).server
+
+    assert (told.system_identifier, told.timeline) == (None, None)
+
+
+def system_of(cluster: Cluster) -> str:
+    """Return what the control file of a cluster says itself."""
+    content = (cluster.data_directory / "global" / "pg_control").read_bytes()
+    return str(int.from_bytes(content[:8], sys.byteorder))
 
 
 def test_roles_that_own_or_may_use_something_are_needed_and_no_others(an_empty_database: Source):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_assets.capture import secret_archive
@@ -96,6 +96,7 @@ def test_more_than_the_limit_is_refused_and_the_largest_is_named(monkeypatch: py
     assert packed(Secret("file", "just", bytes(1_000_000))).entries[0].size_bytes == 1_000_000
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
 def test_safe_names_stay_in_their_folder_and_apart(one: str, other: str) -> None:
     name = safe_name(one)

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,19 @@ def new_key(home: Path, name: str, *, algorithm: str = "cv25519", passphrase: st
     return fingerprint
 
 
+def end_agent(home: Path) -> None:
+    """End the agent of a keyring, with all that it remembers, and wait until it is gone.
+
+    `gpgconf` returns as soon as the agent has agreed. It removes its sockets last, under the hands of whoever removes
+    the directory meanwhile, and one that asks it before then gets no answer.
+    """
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True, timeout=120)
+    deadline = time.monotonic() + 120
+    while list(home.glob("S.*")):
+        assert time.monotonic() < deadline, f"the agent of {home} does not end"
+        time.sleep(0.01)
+
+
 def new_home(path: Path) -> Path:
     path.mkdir(mode=0o700)
     return path
@@ -75,7 +89,7 @@ class Keyrings:
 
     def end_agents(self) -> None:
         for home in self.vault.parent.iterdir():
-            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+            end_agent(home)
 
 
 def make_keyrings(directory: Path) -> Keyrings:

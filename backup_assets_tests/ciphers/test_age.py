@@ -214,6 +214,20 @@ def test_a_flipped_bit_anywhere_is_never_decrypted(
         vault.decrypt(damaged, tmp_path / "target")
 
 
+@pytest.mark.parametrize("character", [b"*", b" ", b"-", b"\n"])
+def test_a_header_that_is_no_longer_one_is_damage_and_no_fault_of_the_key(
+    vault: AgeCipher, sealed: Path, tmp_path: Path, nothing_is_left: None, character: bytes
+):
+    content = sealed.read_bytes()
+    share = content.index(b"-> X25519 ") + len(b"-> X25519 ")
+
+    for offset in (share, share + 28, share + 42):
+        (tmp_path / "damaged").write_bytes(content[:offset] + character + content[offset + 1 :])
+
+        with pytest.raises(DamagedMessage, match="damaged"):
+            vault.decrypt(tmp_path / "damaged", tmp_path / "target")
+
+
 def test_appended_and_doubled_files_are_never_decrypted(vault: AgeCipher, sealed: Path, tmp_path: Path):
     for name, content in (("appended", sealed.read_bytes() + b"\n"), ("doubled", sealed.read_bytes() * 2)):
         (tmp_path / name).write_bytes(content)

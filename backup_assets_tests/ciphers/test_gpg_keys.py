@@ -9,7 +9,7 @@ import pytest
 from backup_assets.ciphers.gpg_keys import find_keys, normalised, parse_keys, recipient_keys, require_usable
 from backup_assets.errors import SettingsError
 from backup_assets.process import ProgramFailed
-from backup_assets_tests.ciphers.keys import Keyrings, fingerprint_of, gpg, new_home, new_key
+from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, fingerprint_of, gpg, new_home, new_key
 
 PRIMARY, PART, OLDER = "A" * 24 + "1" * 16, "B" * 24 + "2" * 16, "C" * 24 + "3" * 16
 NOW = time.time()
@@ -134,6 +134,17 @@ def test_anything_less_than_a_fingerprint_is_refused_with_the_one_that_may_be_me
     assert keyrings.lena in caught.value.remedy
     assert keyrings.rob not in caught.value.remedy
     assert "Lena Möller <lena@example.com>" in caught.value.remedy
+
+
+def test_what_may_be_a_secret_in_the_place_of_a_fingerprint_is_not_repeated(keyrings: Keyrings, age_keys: AgeKeys):
+    key = age_keys.lena_file.read_text().splitlines()[-1]
+    block = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBGV"
+
+    for secret in (key, key.lower(), block, "correct horse battery staple"):
+        with pytest.raises(SettingsError) as caught:
+            recipient_keys(the_gpg(keyrings.host), [secret], "home")
+        assert secret not in str(caught.value)
+        assert secret[-12:] not in str(caught.value)
 
 
 def test_every_key_of_an_ambiguous_name_is_suggested(keyrings: Keyrings):

@@ -51,6 +51,7 @@ def test_with_any_doubt_a_message_is_not_confirmed(extra: str):
         (("ERROR pkdecrypt_failed 83918950", "NO_SECKEY AA", "DECRYPTION_FAILED"), LockedPrivateKey),
         (("ERROR pkdecrypt_failed 67108949", "DECRYPTION_FAILED"), LockedPrivateKey),
         (("ERROR pkdecrypt_failed 16777226", "DECRYPTION_FAILED"), DamagedMessage),
+        (("ERROR pkdecrypt_failed 16777228", "DECRYPTION_FAILED"), DamagedMessage),
         (("ERROR pkdecrypt_failed 33554450", "NO_SECKEY AA", "DECRYPTION_FAILED"), DamagedMessage),
         (("NO_SECKEY AA", "PLAINTEXT 62 0", "BADMDC", "DECRYPTION_FAILED"), DamagedMessage),
         (("NODATA 3",), DamagedMessage),

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult
 
-from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws, aws  # noqa: F401 - a fixture
+from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, TOKYO, PretendedAws, aws  # noqa: F401 - a fixture
 from backup_assets_tests.aws.examples import ACCOUNT, TOKYO_KEY
 from backup_assets_tests.aws.provision.conftest import lacking, moto_address  # noqa: F401 - fixtures
 from backup_assets_tests.aws.provision.test_apply import Denied
@@ -163,3 +166,102 @@ class TestPlanAndApply:
         assert "allow cloudformation:CreateChangeSet" in ended.err
         assert "error: could not make a change set of the stack backup-assets in ap-northeast-3" in ended.err
         assert self.days(tokyo) == 14
+
+    @pytest.fixture
+    def results(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        """What CloudFormation tells of drift, by region: moto knows nothing of it."""
+        begun = datetime(2026, 11, 22, tzinfo=UTC)
+        rule = {"LogicalResourceId": "EventsRule", "ResourceType": "AWS::Events::Rule"}
+        state: dict[str, Any] = {
+            "ended": {"DetectionStatus": "DETECTION_COMPLETE", "StackDriftStatus": "IN_SYNC"},
+            TOKYO: [{**rule, "StackResourceDriftStatus": "IN_SYNC"}],
+            OSAKA: [{**rule, "StackResourceDriftStatus": "IN_SYNC"}],
+        }
+
+        def detect_stack_drift(self: CloudFormationResponse) -> ActionResult:
+            assert self.cloudformation_backend.get_stack(self._get_param("StackName"))
+            return ActionResult({"StackDriftDetectionId": "one"})
+
+        def describe_stack_drift_detection_status(self: CloudFormationResponse) -> ActionResult:
+            return ActionResult({"StackId": "x", "StackDriftDetectionId": "one", "Timestamp": begun, **state["ended"]})
+
+        def describe_stack_resource_drifts(self: CloudFormationResponse) -> ActionResult:
+            found = [{"StackId": "x", "Timestamp": begun, **one} for one in state[self.region]]
+            return ActionResult({"StackResourceDrifts": found})
+
+        for function in (detect_stack_drift, describe_stack_drift_detection_status, describe_stack_resource_drifts):
+            monkeypatch.setattr(CloudFormationResponse, function.__name__, function, raising=False)
+        return state
+
+    @pytest.mark.usefixtures("tokyo", "results")
+    def test_no_drift_is_never_said_of_what_was_not_looked_at(self, command: Command) -> None:
+        command("aws", "apply", "--yes")
+        ended = command("aws", "plan", "--drift")
+
+        assert (ended.status, ended.out) == (0, "")
+        assert "stack backup-assets in ap-northeast-3: waiting for CloudFormation" in ended.err
+        assert "stack backup-assets in ap-northeast-1: no drift; resources looked at: 1" in ended.err
+        (line,) = [line for line in ended.err.splitlines() if line.startswith("not looked at for drift: ")]
+        assert "stack backup-assets in ap-northeast-3: Key (AWS::KMS::Key), " in line
+        assert "EventsPolicy (AWS::SQS::QueuePolicy)" in line
+        assert "EventsRule" not in line
+
+    @pytest.mark.usefixtures("tokyo")
+    def test_what_was_changed_by_hand_is_shown_and_not_changed_by_apply(
+        self, command: Command, results: dict[str, Any]
+    ) -> None:
+        command("aws", "apply", "--yes")
+        change = {
+            "PropertyPath": "/State",
+            "ExpectedValue": "ENABLED",
+            "ActualValue": "DISABLED",
+            "DifferenceType": "NOT_EQUAL",
+        }
+        results[OSAKA][0] |= {"StackResourceDriftStatus": "MODIFIED", "PropertyDifferences": [change]}
+        results[TOKYO][0] |= {"StackResourceDriftStatus": "DELETED"}
+        ended = command("aws", "plan", "--drift")
+
+        assert ended.status == 1
+        assert [line[:5] for line in ended.lines] == [
+            ["stack backup-assets in ap-northeast-3", "EventsRule/State", "left", "DISABLED", "ENABLED"],
+            ["stack backup-assets in ap-northeast-1", "EventsRule", "left", "deleted", "AWS::Events::Rule"],
+        ]
+        assert "2 left to you" in ended.err
+        assert "AWS is as wanted" not in ended.err
+        assert command("aws", "plan").status == 0  # nobody asked
+
+        found = json.loads(command("aws", "plan", "--drift", "--json").out)
+        assert [line["name"] for line in found["lines"] if line["differs"]] == ["EventsRule/State", "EventsRule"]
+        assert [(one["place"].split()[-1], one["checked"], one["error"]) for one in found["drift"]] == [
+            (OSAKA, 1, ""),
+            (TOKYO, 1, ""),
+        ]
+        assert "Key (AWS::KMS::Key)" in found["drift"][0]["not_checked"]
+
+    @pytest.mark.usefixtures("tokyo")
+    def test_a_look_for_drift_that_failed_is_an_error_beside_the_plan(
+        self, command: Command, results: dict[str, Any]
+    ) -> None:
+        command("aws", "apply", "--yes")
+        results["ended"] = {"DetectionStatus": "DETECTION_FAILED", "DetectionStatusReason": "not authorized"}
+        ended = command("aws", "plan", "--drift", "--all")
+
+        assert ended.status == 3
+        assert "error: CloudFormation could not look at everything in the stack backup-assets" in ended.err
+        assert "because: not authorized" in ended.err
+        assert "AWS is as wanted" not in ended.err
+        assert "no drift" not in ended.err
+        assert "Traceback" not in ended.err
+        assert ["deletion protection", "as wanted"] in [line[1:3] for line in ended.lines]
+        found = json.loads(command("aws", "plan", "--drift", "--json").out)
+        assert ["not authorized" in one["error"] for one in found["drift"]] == [True, True]
+
+    @pytest.mark.usefixtures("tokyo", "results")
+    def test_without_a_stack_there_is_nothing_to_look_for_drift_in(self, command: Command) -> None:
+        ended = command("aws", "plan", "--drift")
+        assert ended.status == 1
+        assert "no stack yet" in ended.err
+
+    @pytest.mark.usefixtures("tokyo")
+    def test_drift_is_null_where_nobody_asked_for_it(self, command: Command) -> None:
+        assert json.loads(command("aws", "plan", "--json").out)["drift"] is None

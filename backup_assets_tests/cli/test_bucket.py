@@ -97,7 +97,7 @@ def answered(answer: str) -> tuple[int, str]:
     os.write(ours, f"{answer}\n".encode())
     done = subprocess.run(
         [sys.executable, "-m", "backup_assets.cli.main", "bucket", "apply"],
-        stdin=theirs, capture_output=True, text=True, timeout=120, check=False,
+        stdin=theirs, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     os.close(ours)
     os.close(theirs)

@@ -33,6 +33,7 @@ def lines_of_a_tour() -> list[list[str]]:
     ended = subprocess.run([SCRIPT, "demo"], capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "\x1b" not in ended.stdout
+    assert "Warning" not in ended.stderr
     return [line.split("\t") for line in ended.stdout.splitlines()]
 
 

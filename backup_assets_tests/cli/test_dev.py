@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,6 +11,7 @@ import pytest
 from backup_assets.cli.dev import dev_command
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.cli.test_main import SCRIPT
+from backup_assets_tests.cli.test_serve import a_port
 
 
 def test_the_workspace_file_of_the_directory_is_used(an_empty_directory: Path) -> None:
@@ -32,24 +32,25 @@ def test_wrong_settings_are_told_before_dagster_starts(
 @pytest.mark.slow
 def test_the_ui_opens_with_the_history_in_its_home(an_empty_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = an_empty_directory / "log"
+    with a_port() as port:
+        require_answer(an_empty_directory / "log", port)
+    assert (an_empty_directory / "var" / "dagster" / "dagster.yaml").is_file()
+
+
+def require_answer(log: Path, port: int) -> None:
     with log.open("wb") as handle:
         process = subprocess.Popen([SCRIPT, "dev", "--port", str(port)], stdout=handle, stderr=handle)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 360
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=60) as answer:
                     assert answer.status == 200
                     break
             except OSError:
                 time.sleep(0.5)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-    assert (an_empty_directory / "var" / "dagster" / "dagster.yaml").is_file()
+        process.wait(timeout=180)

@@ -46,4 +46,4 @@ def test_the_figures_are_served_until_the_command_is_ended(configured: Path):
                 assert "backup_assets_store_up" in answer.read().decode()
         finally:
             serving.send_signal(signal.SIGINT)
-        assert serving.wait(30) == 130
+        assert serving.wait(300) == 130

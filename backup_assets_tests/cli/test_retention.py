@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from backup_assets.named_stores import store_named
+from backup_assets.retention.holding import release_holds
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import load_settings
 from backup_assets_tests.cli.conftest import Command
@@ -115,6 +117,34 @@ def test_a_store_that_is_not_there_is_one_clear_message(command: Command, usb: P
     assert command("prune", "--store", "dropbox").status == 2
 
 
+@pytest.mark.parametrize("name", ["dropbox", "rds-mars"])
+def test_a_store_that_there_is_not_is_refused_with_every_name_that_there_is(
+    command: Command, an_empty_directory: Path, tmp_path: Path, name: str
+) -> None:
+    copies = {
+        "region": "ap-northeast-3",
+        "account_profile": "vault",
+        "share_with": ["222222222222"],
+        "kms_key_id": "arn:aws:kms:ap-northeast-3:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    }
+    database = {"server": {"host": "/nonexistent"}, "rds": {"instance": "erp4-prod", "copies": copies}}
+    tree = {
+        "databases": {"erp4": database},
+        "stores": {"usb": {"kind": "folder", "directory": str(tmp_path / "usb")}},
+    }
+    (an_empty_directory / "backup.yaml").write_text(yaml.safe_dump(tree))
+
+    ended = command("prune", "--store", name, "--apply")
+    assert ended.status == 2
+    assert f"there is no store {name}" in ended.err
+    assert "local, usb, rds-ap-northeast-1, rds-ap-northeast-3, rds-ap-northeast-3-vault" in ended.err
+
+
+def test_the_help_tells_how_snapshots_are_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "`rds-REGION`" in command("prune", "--help").out
+
+
 def test_a_held_set_is_kept_until_it_is_released(command: Command, usb: Path) -> None:
     sets = stored(5)
     held = command("hold", sets[4].id, "--reason", "before release 4.2", "--until", "2999-01-01")
@@ -149,3 +179,32 @@ def test_a_hold_that_cannot_be_is_refused_in_clear_words(
     assert ended.status == 2
     assert words in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_the_beginning_of_two_ids_holds_and_releases_none_although_one_store_has_but_one(
+    command: Command, usb: Path
+) -> None:
+    taken_at = datetime.now(UTC).replace(hour=0, minute=1, second=0, microsecond=0) - 2 * DAY
+    night, before_release = a_set(taken_at), a_set(taken_at + 10 * HOUR)
+    for one in (night, before_release):
+        put_set(store_named(load_settings(), "local"), one.manifest)
+    put_set(store_named(load_settings(), "folder"), night.manifest)
+    slot = night.manifest.slot
+    assert before_release.manifest.slot == slot
+
+    for words in ("hold", "unhold"):
+        ended = command(words, slot, "--reason", "release 4.2")
+        assert ended.status == 2
+        assert f"{night.id} (local, folder), {before_release.id} (local)" in ended.err
+    assert [line[8] for line in command("list").lines] == ["-", "-"]
+
+
+def test_a_hold_is_in_force_although_a_release_was_dated_ahead(command: Command, usb: Path) -> None:
+    (one,) = stored(1)
+    settings, ahead = load_settings(), datetime.now(TOKYO) + 400 * DAY
+    release_holds(settings.databases[0], settings, one.id, "not needed", now=ahead)
+
+    ended = command("hold", one.id, "--reason", "audit", "--json")
+
+    assert (ended.status, json.loads(ended.out)["hold"]["reason"]) == (0, "audit")
+    assert sets_in(settings, "local")[one.id].hold_at(ahead + DAY) is not None

@@ -86,10 +86,13 @@ def test_the_demo_is_not_served_to_runs_in_containers_of_their_own(
     assert "the embedded demo is not served with BACKUP_INSTANCE=docker" in ended.err
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+@contextmanager
+def a_port() -> Iterator[int]:
+    """Keep a port for a service that takes its time to listen there: nobody else is given it meanwhile."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the service does, so that both may have it
+        kept.bind(("127.0.0.1", 0))
+        yield int(kept.getsockname()[1])
 
 
 @contextmanager
@@ -104,7 +107,7 @@ def served(directory: Path, environment: dict[str, str], *arguments: str) -> Ite
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(timeout=60)
+            process.wait(timeout=180)
         finally:
             process.kill()
 
@@ -112,11 +115,11 @@ def served(directory: Path, environment: dict[str, str], *arguments: str) -> Ite
 def health(process: subprocess.Popen[bytes], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, HEALTHCHECK, f"/proc/{process.pid}/cmdline"],
-        env=environment, capture_output=True, text=True, timeout=30, check=False,
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
-def wait_until_healthy(process: subprocess.Popen[bytes], environment: dict[str, str], seconds: float = 120) -> None:
+def wait_until_healthy(process: subprocess.Popen[bytes], environment: dict[str, str], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while (found := health(process, environment)).returncode:
         assert process.poll() is None
@@ -126,14 +129,19 @@ def wait_until_healthy(process: subprocess.Popen[bytes], environment: dict[str, 
 
 @pytest.mark.slow
 def test_three_services_are_one_installation_and_the_health_check_knows_each(an_empty_directory: Path) -> None:
-    ui_port, code_port = free_port(), free_port()
-    environment = {**os.environ, "BACKUP_CODE_PORT": str(code_port)}
-    with served(an_empty_directory, environment, "code") as code:
+    with a_port() as ui_port, a_port() as code_port:
+        environment = {**os.environ, "BACKUP_CODE_PORT": str(code_port)}
+        require_one_installation(an_empty_directory, environment, ui_port)
+    assert (an_empty_directory / "var" / "dagster" / "history" / "runs.db").is_file()
+
+
+def require_one_installation(directory: Path, environment: dict[str, str], ui_port: int) -> None:
+    with served(directory, environment, "code") as code:
         assert "does not answer" in health(code, environment).stderr
         wait_until_healthy(code, environment)
         with (
-            served(an_empty_directory, environment, "webserver", "--port", str(ui_port)) as webserver,
-            served(an_empty_directory, environment, "daemon") as daemon,
+            served(directory, environment, "webserver", "--port", str(ui_port)) as webserver,
+            served(directory, environment, "daemon") as daemon,
         ):
             wait_until_healthy(webserver, environment)
             wait_until_healthy(daemon, environment)
@@ -141,6 +149,5 @@ def test_three_services_are_one_installation_and_the_health_check_knows_each(an_
             ui.wait_until_ready()
             locations = ui.ask("{workspaceOrError{... on Workspace{locationEntries{name}}}}")
             assert locations["workspaceOrError"]["locationEntries"] == [{"name": LOCATION}]
-            with urllib.request.urlopen(f"{ui.url}/server_info", timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{ui.url}/server_info", timeout=60) as answer:  # noqa: S310
                 assert json.load(answer)["dagster_webserver_version"]
-    assert (an_empty_directory / "var" / "dagster" / "history" / "runs.db").is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.local import local_store, place_of
+from backup_assets.sets.servers import server_of
 from backup_assets.settings import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.cli.test_main import SCRIPT
@@ -66,7 +67,7 @@ def test_a_terminal_gets_a_table_with_whole_ids_however_narrow_it_is(a_configure
                 shown += chunk
         except OSError:  # how Linux says that the other side has closed
             pass
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=300) == 0
     os.close(ours)
     assert captured.manifest.id in shown.decode()
     assert "verified" not in shown.decode()  # no set is, so that the column is left out
@@ -82,6 +83,7 @@ def test_show_tells_files_tables_records_and_json_has_the_manifest(
     assert ended.status == 0
     assert ended.value("state") == "complete"
     assert ended.value("public.invoices") == "1000"
+    assert ended.value("system") == str(server_of(captured.manifest))
     assert [line for line in ended.lines if line[0] == "verification"]
     for artifact in captured.manifest.artifacts:
         assert artifact.sha256 in ended.out
@@ -120,7 +122,7 @@ def restored_by_hand(source: Source, script: str, directory: Path, **environment
             env={**client_environment(source), **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
         )
         assert done.returncode == 0, done.stderr
 

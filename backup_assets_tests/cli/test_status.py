@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.sets.servers import ServerIdentity
 from backup_assets.settings import Settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.watch.stores_at_work import a_folder, drilled, proven, settings_of, taken
@@ -92,6 +93,29 @@ def test_one_store_alone_is_judged_by_its_answer_and_its_newest_set(command: Com
     assert (ended.status, ended.lines[0]) == (1, [f"BROKEN: erp4: there is no complete set in {USB}"])
     assert [line[0] for line in ended.lines[1:]] == [USB]
     assert command("status", "--store", "moon").status == 2
+
+
+def test_what_a_store_has_lost_is_status_1_although_every_objective_is_met(command: Command, configured: Settings):
+    now = datetime.now(UTC)
+    older = taken(configured, now - timedelta(minutes=15), stores=(LOCAL, USB))
+    in_order(configured)
+    assert command("status").status == 0
+    (configured.stores[0].directory or Path()).joinpath("erp4", "prod", older.artifacts[0].name).unlink()
+    for ended in (command("status"), command("status", "--store", USB)):
+        assert ended.status == 1
+        assert ended.lines[0] == ["BROKEN: erp4: folder: sets that lost files: 1"]
+        assert [line[1] for line in ended.lines if line[0] == USB] == ["fail"]
+    assert command("status", "--store", LOCAL).status == 0
+
+
+def test_two_servers_that_write_under_one_name_are_status_1(command: Command, configured: Settings):
+    now = datetime.now(UTC)
+    for minutes in (15, 13):
+        taken(configured, now - timedelta(minutes=minutes), stores=(USB,), server=ServerIdentity("7000", 1))
+        taken(configured, now - timedelta(minutes=minutes - 1), stores=(USB,), server=ServerIdentity("8000", 1))
+    in_order(configured)
+    ended = command("status")
+    assert (ended.status, ended.lines[0]) == (1, ["BROKEN: erp4: folder: servers that write there under this name: 2"])
 
 
 def test_json_has_every_figure(command: Command, configured: Settings):

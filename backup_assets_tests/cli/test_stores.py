@@ -15,6 +15,7 @@ from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import load_settings
 from backup_assets_tests.cli.conftest import Command
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, capture, listed
 from backup_assets_tests.stores.object_server import REGION, ObjectServer, object_server
 
@@ -254,7 +255,7 @@ def test_an_altered_copy_in_the_bucket_fails_and_the_local_set_keeps_its_proof(
 
     assert ended.status == 1
     assert "another SHA-256" in ended.err
-    assert listed(a_configured_database.settings())[0].verified is not None
+    assert proof_of(listed(a_configured_database.settings())[0]) is not None
 
 
 def test_a_bucket_that_cannot_be_reached_is_one_clear_message(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,8 +54,33 @@ def test_one_look_tells_the_channels_what_is_wrong(configured: Path, command: Co
     assert ["fail", "erp4:rpo:"] in [line[:2] for line in ended.lines]
     found = json.loads(again.out)
     assert "erp4:rpo:" in [one["key"] for one in found["conditions"]]
-    assert found["announced"] == []
+    assert {type(one["patience"]) for one in found["conditions"]} == {float}  # seconds
+    assert (found["announced"], found["not_judged"]) == ([], [])
     assert len(a_hook.posted) == 1
+
+
+def test_a_look_to_which_no_store_answers_ends_with_one_and_says_so(
+    configured: Path, command: Command, a_hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir, released = os.scandir, threading.Event()
+
+    def hanging(directory: str):
+        if os.fspath(directory).startswith(str(configured / "local" / "erp4")):
+            released.wait(60)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", hanging)
+    monkeypatch.setattr("backup_assets.cli.watch.PATIENCE_SECONDS", 1.0)
+
+    try:
+        ended = command("watch", "--once")
+    finally:
+        released.set()
+
+    assert ended.status == 1
+    assert "error: the stores of erp4 have not answered for 0 minutes" in ended.err
+    assert "nothing is wrong" not in ended.out
+    assert a_hook.titles() == ["[erp4 prod] the stores could not be looked at"]
 
 
 def test_a_look_that_reaches_nobody_ends_with_one(configured: Path, command: Command, a_hook: Webhook) -> None:

@@ -177,7 +177,7 @@ def test_a_dump_of_it_restores_without_an_error(a_small_erp: ErpFacts, superuser
             [binaries.program("pg_dump"), "-Fc", "-f", dump, "erp4"],
             [binaries.program("pg_restore"), "--exit-on-error", "-d", "erp4_again", dump],
         ):
-            subprocess.run(argv, env=environment, check=True, timeout=120)
+            subprocess.run(argv, env=environment, check=True, timeout=400)
         with session(a_small_erp, database="erp4_again") as restored:
             assert integrity_answers(restored) == integrity_answers(superuser)
             assert one(restored, "SELECT count(*) FROM pg_constraint WHERE NOT convalidated") == (0,)

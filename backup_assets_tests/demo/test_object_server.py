@@ -61,7 +61,7 @@ def test_two_processes_that_ask_at_once_get_the_same_server_with_both_buckets(a_
         subprocess.Popen([sys.executable, "-c", SERVER, str(a_home)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    answers = [process.communicate(timeout=120)[0] for process in processes]
+    answers = [process.communicate(timeout=400)[0] for process in processes]
 
     assert answers[0]
     assert answers[0] == answers[1]

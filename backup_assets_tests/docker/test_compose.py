@@ -32,7 +32,7 @@ from backup_assets_tests.end_to_end.browsing import (
     see_lineage,
     see_partitions,
 )
-from backup_assets_tests.end_to_end.dagster_ui import running_browser
+from backup_assets_tests.end_to_end.dagster_ui import new_page, running_browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -105,7 +105,7 @@ def demo() -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def a_backup(demo: Stack, a_browser: Browser) -> str:
     """A backup launched in the browser; returns the id of its set."""
-    page = a_browser.new_page(viewport={"width": 1500, "height": 900})
+    page = new_page(a_browser, 1500, 900)
     started = launch_backup(page, demo.ui)
     assert demo.ui.finished(started) == "SUCCESS"
     page.close()
@@ -121,7 +121,7 @@ def test_a_backup_launched_in_the_browser_is_proven_and_in_both_regions(demo: St
 
 
 def test_partitions_checks_and_lineage_show_it(demo: Stack, a_backup: str, a_browser: Browser) -> None:
-    page = a_browser.new_page(viewport={"width": 2000, "height": 860})
+    page = new_page(a_browser, 2000, 860)
     see_lineage(page, demo.ui, [(2, 2)], "postgres", "db_dump", "globals", "pdf_archive", "metadata", "s3_upload")
     keep_picture(page, PICTURES, "compose-lineage.png")
     page.set_viewport_size({"width": 1400, "height": 700})
@@ -136,7 +136,7 @@ def test_a_backfill_of_a_copy_over_several_slots_is_finished_by_the_daemon(
     demo.exec("code", "python3", "-", stdin=_OLDER)
     demo.compose("restart", "code")  # the first slot follows the oldest set, as the settings are read at its start
     demo.ui.wait_until_ready()
-    page = a_browser.new_page(viewport={"width": 1400, "height": 700})
+    page = new_page(a_browser, 1400, 700)
 
     def shows_four() -> bool:
         answer = demo.ui.ask(

@@ -20,6 +20,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from backup_assets.postgres.cluster import Cluster
+from backup_assets_tests.ports import free_port
 from backup_assets_tests.sources import Source
 
 HEALTHCHECK = Path(__file__).parents[2] / "docker" / "healthcheck.py"
@@ -56,8 +57,7 @@ def ui() -> Iterator[_Server]:
 
 @pytest.fixture
 def closed_port() -> str:
-    with _Server(("127.0.0.1", 0), _Ui) as server:
-        return server.port
+    return str(free_port())
 
 
 def checked(tmp_path: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +65,7 @@ def checked(tmp_path: Path, *command: str, **environment: str) -> subprocess.Com
     main_process.write_bytes(b"".join(argument.encode() + b"\0" for argument in command))
     return subprocess.run(
         [sys.executable, HEALTHCHECK, main_process],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=30, check=False,
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
 

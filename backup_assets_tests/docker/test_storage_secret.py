@@ -9,7 +9,7 @@ ADDRESS = ("storage", "5432", "dagster", "dagster")
 
 
 def made(directory: Path) -> tuple[str, str]:
-    subprocess.run([sys.executable, PROGRAM, directory, *ADDRESS], check=True, timeout=30, capture_output=True)
+    subprocess.run([sys.executable, PROGRAM, directory, *ADDRESS], check=True, timeout=180, capture_output=True)
     return (directory / "password").read_text(), (directory / "pgpass").read_text()
 
 
@@ -39,7 +39,7 @@ def test_what_is_there_stays_and_what_is_missing_follows_it(tmp_path: Path) -> N
 
 
 def test_nothing_is_written_without_the_whole_address(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, PROGRAM, tmp_path], check=False, timeout=30, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, PROGRAM, tmp_path], check=False, timeout=180, capture_output=True, text=True)
 
     assert done.returncode == 1
     assert done.stderr.startswith("usage: ")

@@ -50,6 +50,16 @@ RACY_SECONDS = 2.1
 BLOCKS = {block.name: block.body for block in blocks_of(ENGLISH)}
 
 
+def add_programs(directory: Path, *names: str) -> None:
+    """Let stock programs be found in ``directory``; skips where the system lacks one, fails there in CI."""
+    for name in names:
+        found = shutil.which(name, path="/usr/bin:/bin")
+        if found is None:
+            pytest.fail(f"{name} is not installed") if "CI" in os.environ else pytest.skip(f"no {name} here")
+        if not (directory / name).exists():
+            (directory / name).symlink_to(found)
+
+
 @dataclass(frozen=True)
 class Target:
     """A new server, an empty directory and a shell with stock programs only."""
@@ -61,12 +71,7 @@ class Target:
 
     def has(self, *names: str) -> None:
         """Install further stock programs; skips where the system lacks one, fails there in CI."""
-        for name in names:
-            found = shutil.which(name, path="/usr/bin:/bin")
-            if found is None:
-                pytest.fail(f"{name} is not installed") if "CI" in os.environ else pytest.skip(f"no {name} here")
-            if not (self.programs / name).exists():
-                (self.programs / name).symlink_to(found)
+        add_programs(self.programs, *names)
 
     def run(self, place: Path, *names: str, before: str = "") -> subprocess.CompletedProcess[str]:
         """Run blocks of the page one after the other in one shell that stops at the first error."""

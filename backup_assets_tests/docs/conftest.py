@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ import pytest
 from backup_assets.capture.capture import Captured
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.throw_away import throw_away_cluster
+from backup_assets_tests.ciphers.keys import end_agent
 from backup_assets_tests.conftest import MAJORS, ClusterOf
 from backup_assets_tests.docs.by_hand import STOCK as STOCK_BY_HAND
 from backup_assets_tests.docs.by_hand import Target, TargetOf
@@ -46,7 +46,7 @@ def target_of(tmp_path: Path) -> Iterator[TargetOf]:
 def end_agents(directory: Path) -> None:
     """End the agents of the keyrings in a directory."""
     for home in directory.glob("*/private-keys-v1.d"):
-        subprocess.run(["gpgconf", "--homedir", str(home.parent), "--kill", "all"], check=True, timeout=60)
+        end_agent(home.parent)
 
 
 @pytest.fixture

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from backup_assets.local import local_store, place_of
@@ -20,6 +17,7 @@ from backup_assets.postgres.cluster import Cluster
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import Settings, load_settings
 from backup_assets_tests.ciphers.keys import Keyrings, gpg
+from backup_assets_tests.docs.by_hand import add_programs
 from backup_assets_tests.docs.pages import DOCS, blocks_of
 from backup_assets_tests.sources import Source, capture, no_log
 
@@ -134,12 +132,7 @@ class Site:
 
     def has(self, *names: str) -> None:
         """Have further stock programs; skips where the system lacks one, fails there in CI."""
-        for name in names:
-            found = shutil.which(name, path="/usr/bin:/bin")
-            if found is None:
-                pytest.fail(f"{name} is not installed") if "CI" in os.environ else pytest.skip(f"no {name} here")
-            if not (self.programs / name).exists():
-                (self.programs / name).symlink_to(found)
+        add_programs(self.programs, *names)
 
 
 def recipients(site: Site, keyrings: Keyrings, *fingerprints: str) -> None:

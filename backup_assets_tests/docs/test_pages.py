@@ -17,6 +17,7 @@ from backup_assets.aws.events.event import CATEGORIES
 from backup_assets.aws.infrastructure import assets as infrastructure
 from backup_assets.aws.rds import assets as rds
 from backup_assets.aws.rds.drill.assets import ASSET as RDS_DRILL
+from backup_assets.aws.rds.rebuild.assets import ASSET as RDS_REBUILD
 from backup_assets.capture.assets import QUICK_CHECKS, CaptureConfig, capture_specs
 from backup_assets.cli.arguments import parser
 from backup_assets.offsite.assets import ASSETS, CHECK, CROSS_COPY
@@ -25,37 +26,40 @@ from backup_assets.restore.automation import RestoreConfig
 from backup_assets.restore.drill_assets import ASSET as DRILL
 from backup_assets.restore.rotation_assets import IN_TIME as ROTATION_IN_TIME
 from backup_assets.retention.assets import CHECK as RETENTION_CHECK
+from backup_assets.sets.manifest import ServerFacts
 from backup_assets.settings import load_settings
 from backup_assets.settings_docs import settings_page
 from backup_assets.settings_env import VARIABLES
 from backup_assets.watch.checks import CHECKS as WATCH_CHECKS
 from backup_assets.watch.figures import ObjectiveName
 from backup_assets.watch.kinds import Kind
+from backup_assets.watch.metrics import METRICS
 from backup_assets.watch.report_assets import ASSET as REPORT
 from backup_assets.watch.sensors import NAME as WATCH_SENSOR
 from backup_assets_tests.docs.pages import DOCS, ROOT, anchors_of, blocks_of, links_of, pages, prose_of
 
 README = ROOT / "README.md"
 COMMAND = ".venv/bin/backup-assets"
-#: Variables that are no settings: a confirmation, libpq's, and names of an example.
+#: Variables that are no settings: a confirmation, libpq's, and names of an example; and words of others in capitals.
 OTHER_VARIABLES = {
     "AWS_SESSION_TOKEN", "BACKUP_DOCKER_NETWORK", "BACKUP_DOCKER_VOLUMES_FROM", "BACKUP_DRILL_ATTACHMENTS",
     "BACKUP_ECS_RUN_TASK", "BACKUP_IMAGE", "BACKUP_INSTANCE", "BACKUP_PG_MAJORS", "DAGSTER_HOME",
-    "DAGSTER_LOGS_BUCKET", "DAGSTER_PG_URL", "DATABASE_URL", "ERP4_PASSWORD", "FULL_ID", "GPG_TTY", "PG_MAJORS",
-    "RESTORE_CONFIRM",
+    "DAGSTER_LOGS_BUCKET", "DAGSTER_PG_URL", "DATABASE_URL", "DEEP_ARCHIVE", "ERP4_PASSWORD", "EUC_JP",
+    "FULL_ID", "GPG_TTY", "PG_MAJORS", "RESTORE_CONFIRM",
 }  # fmt: skip
 #: What PostgreSQL's, GNU's, Docker's and other stock programs take.
 STOCK_OPTIONS = {
     "--build-arg", "--clean", "--compress", "--compress-algo", "--create", "--dbname", "--env-file", "--globals-only",
-    "--if-exists", "--kill", "--list",
+    "--encoding", "--if-exists", "--kill", "--lc-collate", "--lc-ctype", "--list", "--template",
     "--no-owner", "--no-privileges", "--no-recursion", "--no-tablespaces", "--only", "--rounds",
     "--snapshot",
 }  # fmt: skip
 #: Words with an underscore that pages quote and that are neither settings nor assets: files, functions, names.
 OTHER_WORDS = {
     "authorized_keys", "backup_assets", "content_sha256", "db_password", "end_offset", "erp4_backup", "erp4_backup_job",
-    "erp4_copy", "erp4_old", "erp4_release_backup_job", "erp4_restore_job", "full_set", "hashtextextended",
-    "in_process", "max_concurrent_runs", "run_launcher", "store_tokyo",
+    "erp4_copy", "erp4_old", "erp4_release_backup_job", "erp4_restore_job", "for_roles", "full_set",
+    "hashtextextended",
+    "in_process", "lc_messages", "max_concurrent_runs", "ordered_at", "run_launcher", "store_tokyo",
     "pg_dump", "pg_dumpall", "pg_read_all_data", "pg_restore", "pg_upgrade", "restores_within_rto",
     "transaction_timeout", "upload_file",
 }  # fmt: skip
@@ -202,16 +206,18 @@ def test_every_field_asset_and_check_that_a_page_names_exists() -> None:
     assets = {spec.key.path[-1] for spec in capture_specs(demo.databases[0])}
     known = OTHER_WORDS | assets | {*QUICK_CHECKS, CHECK, ENCRYPTED_CHECK, *ASSETS.values(), CROSS_COPY, DRILL, REPORT}
     known |= set(re.findall(r"`([a-z][a-z0-9_]*)`", settings_page())) | {*WATCH_CHECKS, *get_args(ObjectiveName)}
-    known |= {*get_args(Kind), WATCH_SENSOR}
+    known |= {*get_args(Kind), WATCH_SENSOR, *(one.name for one in METRICS)}
     known |= {
         rds.AUTOMATED_BACKUPS,
         rds.SNAPSHOT,
         rds.SNAPSHOT_COPY,
         rds.RETENTION,
         RDS_DRILL,
+        RDS_REBUILD,
         infrastructure.RETENTION,
     }
     known |= {f"{infrastructure.ASSET}_{ASSETS['s3']}", aws_events.ASSET, *CATEGORIES, aws_events.MESSAGES_READ}
+    known |= {*ServerFacts.model_fields}
     known |= {RETENTION_CHECK, ROTATION_IN_TIME, *CaptureConfig.model_fields, *RestoreConfig.model_fields}
     for page in pages():
         if page.name != "settings.md":

@@ -16,6 +16,7 @@ from backup_assets.settings import Settings
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, gpg
 from backup_assets_tests.docs.runbook import Site, recipients
 from backup_assets_tests.restore.restoring import can_log_in
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import catalog_of, connect, make_database, no_log
 from backup_assets_tests.stores.object_server import REGION, object_server
 from backup_assets_tests.stores.ssh_server import SshServer, ssh_server
@@ -116,7 +117,7 @@ def test_every_key_and_password_is_changed_and_the_next_backup_is_proven(
             authorized.write_text(old_key)
 
     newest = a_site.newest()
-    assert newest.verified is not None
+    assert proof_of(newest) is not None
     assert set(newest.copies) == {"usb", "remote", "tokyo"}
     told = a_site.types("recipient-look")
     assert told.index(keyrings.rob) < told.index(keyrings.lena)

@@ -17,6 +17,7 @@ from backup_assets_tests.ciphers.keys import Keyrings, gpg, program
 from backup_assets_tests.docs.runbook import Site, private_key, recipients
 from backup_assets_tests.end_to_end.stock_tools import content_of
 from backup_assets_tests.restore.restoring import databases_of, files_of
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, connect, drop_database
 from backup_assets_tests.stores.object_server import REGION, ObjectServer, object_server
 
@@ -194,7 +195,7 @@ def test_a_new_major_version_is_moved_to_by_a_release_and_a_restore(an_old_site:
     site.types("upgrade-after", **there)
 
     newest = site.newest()
-    assert (newest.manifest.server.version.split(".")[0], newest.verified is not None) == ("17", True)
+    assert (newest.manifest.server.version.split(".")[0], proof_of(newest) is not None) == ("17", True)
     assert newest.manifest.fingerprints.total_rows == 170
 
 

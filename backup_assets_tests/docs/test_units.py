@@ -58,7 +58,7 @@ def verified(directory: Path) -> str:
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=400,
         check=False,
     )
     said = [line for line in done.stderr.splitlines() if "backup-assets" in line]

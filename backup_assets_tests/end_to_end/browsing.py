@@ -8,10 +8,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, wait_for
+from backup_assets_tests.end_to_end.dagster_ui import PAGE_MS, DagsterUi, wait_for
 
-PAGE_MS = 60_000
-BACKFILL_SECONDS = 300.0
+BACKFILL_SECONDS = 900.0
 _RUNS = "{runsOrError(limit:20){... on Runs{results{runId}}}}"
 _BACKFILLS = """{partitionBackfillsOrError(limit:1){... on PartitionBackfills{results{
   id status numPartitions runs(limit:50){id status}}}}}"""
@@ -25,8 +24,8 @@ def launch_backup(page: Page, ui: DagsterUi, job: str = "erp4_backup_job") -> st
     dialog.get_by_role("button", name="Latest", exact=True).click(timeout=PAGE_MS)
     dialog.get_by_role("button", name="Launch 1 run").click(timeout=PAGE_MS)
     said = page.get_by_text(re.compile("Launched run [0-9a-f]{8}"))
-    expect(said).to_be_visible(timeout=PAGE_MS)
-    begin = said.inner_text().split()[2]
+    # It is shown for seconds only: found and read in one go.
+    begin = said.inner_text(timeout=PAGE_MS).split()[2]
     return next(run["runId"] for run in ui.ask(_RUNS)["runsOrError"]["results"] if run["runId"].startswith(begin))
 
 
@@ -56,7 +55,6 @@ def see_lineage(page: Page, ui: DagsterUi, passed: Collection[tuple[int, int]], 
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=PAGE_MS)
     for checks, count in passed:
         expect(page.get_by_text(re.compile(f"{checks} / {checks} Passed"))).to_have_count(count, timeout=PAGE_MS)
-    page.wait_for_load_state("networkidle")
 
 
 def see_partitions(page: Page, ui: DagsterUi, asset: str, materialized: int) -> None:
@@ -73,10 +71,10 @@ def see_checks(page: Page, ui: DagsterUi, asset: str, *checks: str) -> None:
     for name in checks:
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=PAGE_MS)
     expect(page.get_by_text("Succeeded", exact=True)).to_have_count(len(checks), timeout=PAGE_MS)
-    page.wait_for_load_state("networkidle")
 
 
 def keep_picture(page: Page, directory: Path | None, name: str) -> None:
     """Keep what is seen, where a directory for it is given."""
     if directory is not None:
+        page.wait_for_load_state("networkidle")
         page.screenshot(path=directory / name)

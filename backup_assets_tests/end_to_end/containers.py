@@ -21,7 +21,7 @@ from backup_assets.settings import ContainerSettings, DatabaseSettings, ServerSe
 
 #: `docker` where a daemon runs (found by DOCKER_HOST); everywhere else podman, which needs none.
 ENGINE = os.environ.get("CONTAINER_ENGINE", "podman")
-START_SECONDS = 60
+START_SECONDS = 300
 #: As official images do: the programs on PATH, the socket where they look for it, root as the user of `exec`.
 _START = """#!/bin/sh
 set -e
@@ -52,7 +52,7 @@ class Box:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=400,
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -171,7 +171,7 @@ def _running(box: Box, root: Path, path: str, *command: str) -> Iterator[None]:
 
 
 def _engine(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run([ENGINE, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([ENGINE, *arguments], capture_output=True, text=True, check=False, timeout=400)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

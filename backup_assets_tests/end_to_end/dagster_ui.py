@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,12 +18,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
+from backup_assets_tests.ports import free_port
+
 REPOSITORY = Path(__file__).parents[2]
-READY_SECONDS = 150.0
-RUN_SECONDS = 240.0
+READY_SECONDS = 400.0
+RUN_SECONDS = 600.0
+#: How long a page may take to show something, and a browser to do something.
+PAGE_MS = 120_000.0
 _LOCATIONS = """{workspaceOrError{... on Workspace{locationEntries{loadStatus locationOrLoadError{
   __typename ... on PythonError{message}}}}} instance{daemonHealth{allDaemonStatuses{required healthy}}}}"""
 _LAUNCH = """mutation($p:ExecutionParams!){launchRun(executionParams:$p){__typename
@@ -58,7 +61,7 @@ class DagsterUi:
         request = urllib.request.Request(  # noqa: S310 - our own server on loopback
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
             return json.load(answer)["data"]
 
     def launch(
@@ -125,16 +128,16 @@ class DagsterUi:
     def launch_by_hand(self, page: Page, job: str, partition: str = "", config: str = "") -> str:
         """Launch a job in its launchpad, ``config`` (YAML) in the place of what it shows; return the run's id."""
         page.goto(f"{self.url}/locations/backup_assets/jobs/{job}/playground")
-        page.get_by_text("No errors").wait_for(timeout=60_000)
+        page.get_by_text("No errors").wait_for(timeout=PAGE_MS)
         if partition:
-            wait_for(f"the slot {partition} in the launchpad", lambda: _chosen(page, partition), 60.0)
+            wait_for(f"the slot {partition} in the launchpad", lambda: _chosen(page, partition), 240.0)
         if config:
             page.locator(".CodeMirror").first.click()
             page.keyboard.press("Control+A")
             page.keyboard.insert_text(config)
             keep_picture(page, "ui-launchpad.png")
         page.get_by_role("button", name="Launch Run").click()
-        page.wait_for_url("**/runs/*", timeout=60_000)
+        page.wait_for_url("**/runs/*", timeout=PAGE_MS)
         return page.url.rpartition("/")[2]
 
     def wait_until_ready(self) -> None:
@@ -155,7 +158,7 @@ def _chosen(page: Page, partition: str) -> bool | None:
     page.get_by_placeholder("Partition").fill("")
     page.get_by_placeholder("Partition").fill(partition)
     try:
-        page.get_by_text(partition, exact=True).click(timeout=3_000)
+        page.get_by_text(partition, exact=True).click(timeout=10_000)
     except TooLate:
         return None
     return True
@@ -166,9 +169,7 @@ def running_ui(directory: Path, environment: dict[str, str]) -> Iterator[Dagster
     """Run `backup-assets dev` in ``directory`` until the block ends."""
     for name in ("workspace.yaml", "dagster.yaml"):
         shutil.copy(REPOSITORY / name, directory / name)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program = Path(sys.executable).with_name("backup-assets")
     log = (directory / "dev.log").open("wb")
     process = subprocess.Popen(
@@ -186,11 +187,18 @@ def running_ui(directory: Path, environment: dict[str, str]) -> Iterator[Dagster
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         log.close()
+
+
+def new_page(browser: Browser, width: int, height: int) -> Page:
+    """Open a page in which everything may take as long as on a machine that is busy."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PAGE_MS)
+    return page
 
 
 @contextmanager
@@ -201,6 +209,7 @@ def running_browser() -> Iterator[Browser]:
         if "CI" in os.environ:
             pytest.fail("no Chromium is installed")
         pytest.skip("no Chromium is installed")
+    expect.set_options(timeout=PAGE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,

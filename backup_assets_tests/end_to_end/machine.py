@@ -25,8 +25,9 @@ from backup_assets.instance import PACKAGED_CONFIG
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.settings import Settings, load_settings
 from backup_assets_tests.end_to_end.moved_clock import MovedClock
+from backup_assets_tests.ports import free_port
 
-STARTED_WITHIN = 60.0
+STARTED_WITHIN = 300.0
 #: What programs import first, so that they wait for seconds where they would for minutes.
 HURRIED = "backup_assets_tests.end_to_end.hurried"
 DAEMON = """
@@ -42,12 +43,6 @@ main()
 """
 WEBSERVER = "from dagster_webserver.cli import main; main()"
 REPOSITORY = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @dataclass
@@ -101,7 +96,7 @@ class Machine:
         for process in reversed(self.processes):
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

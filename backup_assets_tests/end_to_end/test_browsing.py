@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Browser
@@ -21,10 +21,12 @@ from backup_assets_tests.end_to_end.browsing import (
     see_lineage,
     see_partitions,
 )
-from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, running_browser, running_ui
+from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, new_page, running_browser, running_ui
+from backup_assets_tests.end_to_end.noon import noon_by_default
+from backup_assets_tests.midday import TODAY
 from backup_assets_tests.sources import no_log, no_progress
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +36,9 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterUi]:
     home = directory / "var" / "demo"
     settings = load_settings({}, directory)
     ensure_erp(home, None)
-    slot = (datetime.now(UTC) + timedelta(hours=9, days=-1)).date().isoformat()
-    asked = CaptureRequest(slot=slot, run_id=str(uuid.uuid4()))
+    asked = CaptureRequest(slot=f"{TODAY - timedelta(days=1)}", run_id=str(uuid.uuid4()))
     Capture(settings.databases[0], settings, asked, progress=no_progress, log=no_log).run()
-    with running_ui(directory, {"DAGSTER_HOME": ""}) as running:
+    with running_ui(directory, {"DAGSTER_HOME": "", **noon_by_default(directory / "zones")}) as running:
         yield running
     stop_demo_server(home)
     stop_demo_object_server(home)
@@ -52,7 +53,7 @@ def a_browser() -> Iterator[Browser]:
 def test_a_backup_is_launched_seen_and_its_copies_of_every_slot_are_made_up_for(
     ui: DagsterUi, a_browser: Browser
 ) -> None:
-    page = a_browser.new_page(viewport={"width": 2000, "height": 860})
+    page = new_page(a_browser, 2000, 860)
 
     assert ui.finished(launch_backup(page, ui)) == "SUCCESS"
     see_lineage(page, ui, [(2, 2)], "postgres", "db_dump", "globals", "pdf_archive", "metadata", "s3_upload")

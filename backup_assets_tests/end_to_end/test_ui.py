@@ -9,17 +9,26 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from backup_assets.capture.automation import slots_of
 from backup_assets.capture.capture import local_store, place_of
 from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.demo.server import stop_demo_server
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import ScheduleSettings, Settings, load_settings
 from backup_assets.slots import Slots
-from backup_assets_tests.end_to_end.dagster_ui import LOCATION, DagsterUi, keep_picture, running_browser, running_ui
+from backup_assets_tests.end_to_end.dagster_ui import (
+    LOCATION,
+    DagsterUi,
+    keep_picture,
+    new_page,
+    running_browser,
+    running_ui,
+)
+from backup_assets_tests.end_to_end.noon import noon_by_default
+from backup_assets_tests.midday import TODAY, ZONE
+from backup_assets_tests.sets.examples import proof_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 _CHECKS = """query($k:[AssetKeyInput!]){assetNodes(assetKeys:$k){assetChecksOrError{... on AssetChecks{checks{name
   executionForLatestMaterialization{status partition}}}}}}"""
@@ -44,7 +53,7 @@ class Installation:
 
     @property
     def slots(self) -> Slots:
-        return slots_of(self.settings.databases[0], self.settings, datetime.now(UTC))
+        return Slots(ScheduleSettings(timezone=ZONE), TODAY)
 
     @property
     def slot(self) -> str:
@@ -59,7 +68,7 @@ class Installation:
 def an_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """The demo as a new user starts it: no settings, `backup-assets dev`, nothing captured yet."""
     directory = tmp_path_factory.mktemp("installation")
-    environment = {"DAGSTER_HOME": ""}
+    environment = {"DAGSTER_HOME": "", **noon_by_default(directory / "zones")}
     settings = load_settings({}, directory)
     with running_ui(directory, environment) as ui:
         yield Installation(directory, settings, ui)
@@ -76,7 +85,7 @@ def a_browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def a_backup(an_installation: Installation, a_browser: Browser) -> str:
     """A backup launched in its launchpad with a label and a hold; returns the id of its set."""
-    page = a_browser.new_page(viewport={"width": 1280, "height": 800})
+    page = new_page(a_browser, 1280, 800)
     run = an_installation.ui.launch_by_hand(page, "erp4_backup_job", an_installation.slot, FILLED_IN)
     assert an_installation.ui.finished(run) == "SUCCESS"
     expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible(timeout=60_000)
@@ -109,8 +118,9 @@ def test_a_backup_launched_in_the_ui_leaves_a_proven_set_with_its_label_and_hold
     assert found.manifest.label == "before release 4.2"
     assert found.manifest.hold is not None
     assert found.manifest.hold.reason == "release 4.2"
-    assert found.verified is not None
-    assert found.verified.content
+    proof = proof_of(found)
+    assert proof is not None
+    assert proof.content
 
 
 def test_a_backup_launched_in_the_ui_is_in_both_regions_when_it_ends(
@@ -142,7 +152,7 @@ def test_the_weekly_set_holds_the_rows_of_the_important_tables_only(
     found = an_installation.catalog.find(a_weekly_set)
 
     assert found is not None
-    assert found.verified is not None
+    assert proof_of(found) is not None
     tables = {table.name for table in found.manifest.fingerprints.tables}
     assert {"invoices", "invoice_lines"} < tables
     assert "customers" not in tables
@@ -151,7 +161,7 @@ def test_the_weekly_set_holds_the_rows_of_the_important_tables_only(
 def test_the_lineage_view_shows_the_set_as_one_picture(
     an_installation: Installation, a_backup: str, a_weekly_set: str, a_browser: Browser
 ) -> None:
-    page = a_browser.new_page(viewport={"width": 2000, "height": 860})
+    page = new_page(a_browser, 2000, 860)
     page.goto(f"{an_installation.ui.url}/locations/backup_assets/asset-groups/erp4/lineage")
 
     captured = ("postgres", "attachments", "db_dump", "globals", "pdf_archive", "metadata", "important_tables")
@@ -159,7 +169,7 @@ def test_the_lineage_view_shows_the_set_as_one_picture(
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=60_000)
     # globals and the four copies; db_dump and pdf_archive; important_tables
     for checks, assets in ((1, 5), (2, 2), (3, 1)):
-        expect(page.get_by_text(re.compile(f"{checks} / {checks} Passed"))).to_have_count(assets, timeout=60_000)
+        expect(page.get_by_text(re.compile(f"{checks} / {checks} Passed"))).to_have_count(assets)
     keep_picture(page, "lineage.png")
     page.close()
 
@@ -167,7 +177,7 @@ def test_the_lineage_view_shows_the_set_as_one_picture(
 def test_the_dump_s_page_explains_itself_and_plots_its_size(
     an_installation: Installation, a_backup: str, a_browser: Browser
 ) -> None:
-    page = a_browser.new_page(viewport={"width": 1600, "height": 1200})
+    page = new_page(a_browser, 1600, 1200)
     page.goto(f"{an_installation.ui.url}/assets/erp4/db_dump?view=overview")
 
     expect(page.get_by_text("of one exported snapshot").first).to_be_visible(timeout=60_000)
@@ -179,13 +189,11 @@ def test_the_dump_s_page_explains_itself_and_plots_its_size(
 def test_a_restore_launched_as_the_launchpad_shows_it_changes_nothing_and_its_page_says_what_it_would_replace(
     an_installation: Installation, a_backup: str, a_browser: Browser
 ) -> None:
-    page = a_browser.new_page(viewport={"width": 1600, "height": 1200})
+    page = new_page(a_browser, 1600, 1200)
     run = an_installation.ui.launch_by_hand(page, "erp4_restore_job")
 
     assert an_installation.ui.finished(run) == "FAILURE"
-    expect(page.get_by_text("nothing was changed: a restore needs restore_confirm: 1").first).to_be_visible(
-        timeout=60_000
-    )
+    expect(page.get_by_text("nothing was changed: a restore needs restore_confirm: 1").first).to_be_visible()
     expect(page.get_by_text("would replace: database erp4").first).to_be_visible()
     expect(page.get_by_role("link", name="Open in Launchpad")).to_be_visible()
     page.close()

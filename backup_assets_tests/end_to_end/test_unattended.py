@@ -21,7 +21,9 @@ from dagster._daemon import get_default_daemon_logger
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from backup_assets_tests.cli.conftest import variables_of
+from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.test_assets import LOCATION, backfilling_instance
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, listed
 
 SCHEDULE = "erp4_backup_schedule"
@@ -30,8 +32,8 @@ BEFORE_THE_OUTAGE = timedelta(days=4)
 
 @pytest.fixture
 def at_work(a_database: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkspaceProcessContext]:
-    """The scheduler with a database that is backed up at every midnight, as its daemon sees it."""
-    variables = {**variables_of(a_database), "BACKUP_TIMEZONE": "UTC", "BACKUP_TIME": "00:00"}
+    """The scheduler with a database that is backed up at every midnight, which is far away at noon."""
+    variables = {**variables_of(a_database), "BACKUP_TIMEZONE": ZONE, "BACKUP_TIME": "00:00"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -73,8 +75,8 @@ def test_after_an_outage_the_current_slot_is_filled_once_and_no_other_is_tried(
     (run,) = at_work.instance.get_runs()
     assert (run.job_name, run.status) == ("erp4_backup_job", dg.DagsterRunStatus.SUCCESS)
     (one,) = listed(a_database.settings())
-    assert run.tags["dagster/partition"] == one.manifest.slot == f"{one.taken_at:%Y-%m-%d}"
-    assert one.verified is not None
+    assert run.tags["dagster/partition"] == one.manifest.slot == f"{TODAY}"
+    assert proof_of(one) is not None
 
 
 @pytest.mark.slow

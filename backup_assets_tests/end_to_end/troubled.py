@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import yaml
@@ -23,6 +24,7 @@ from backup_assets.postgres.cluster import Cluster
 from backup_assets.settings import Settings, load_settings
 from backup_assets.slots import Slots
 from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, running_ui
+from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.sets.examples import a_manifest, put_set
 
 #: Days ago of the sets that there are; the slot of yesterday was missed.
@@ -89,8 +91,8 @@ def a_troubled_installation(directory: Path, cluster: Cluster, database: str) ->
         "user": cluster.superuser,
         "password": {"env": "ERP4_PASSWORD"},
     }
-    # Due at the other end of the day, so that no schedule takes a backup while a test looks.
-    schedule = {"at": f"{(now + DAY / 2):%H:%M}", "timezone": "UTC", "since": str((now - max(DAYS) * DAY).date())}
+    # Due at the other end of the day, which is far from its end: no schedule takes a backup while a test looks.
+    schedule = {"at": "23:00", "timezone": ZONE, "since": f"{TODAY - max(DAYS) * DAY}"}
     tree = {
         "env": "prod",
         "backup_dir": "sets",
@@ -115,7 +117,7 @@ def _back_up_days_ago(troubled: Troubled, now: datetime) -> None:
     (troubled.home / "dagster.yaml").write_bytes(PACKAGED_CONFIG.read_bytes())
     with dg.DagsterInstance.from_config(str(troubled.home)) as instance:
         for number, days in enumerate(DAYS):
-            at = now - days * DAY
+            at = now.astimezone(ZoneInfo(ZONE)) - days * DAY
             manifest = a_manifest(at, run=f"{number:08x}")
             put_set(local_store(troubled.settings), manifest, place=place_of(erp4, troubled.settings))
             with freeze_time(at):

@@ -70,6 +70,7 @@ def files_there(directory: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_past_slots_are_filled_exactly_where_something_is_missing_and_a_second_time_not_at_all(
     settings: Settings, tmp_path: Path
 ) -> None:

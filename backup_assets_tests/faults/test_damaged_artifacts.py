@@ -15,6 +15,7 @@ from backup_assets.sets.catalog import IncompleteSet
 from backup_assets.sets.manifest import Manifest
 from backup_assets_tests.faults.conftest import TwoSets
 from backup_assets_tests.restore.restoring import flip_bit, manifest_path, overwrite, path_of, quiet, reseal, verified
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import catalog_of, listed
 
 ROLES = ("dump", "globals", "archive", "index")
@@ -66,7 +67,7 @@ def fails_at(sets: TwoSets, manifest: Manifest, level: str, *, what: str) -> Non
     assert not proof.record.passed
     assert what in " ".join(f"{p.what} {p.expected} {p.found}" for p in proof.record.problems)
     assert a_set(sets, manifest).records[-1] == proof.record
-    assert a_set(sets, manifest).verified is None
+    assert proof_of(a_set(sets, manifest)) is None
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -266,7 +267,7 @@ def test_a_differential_whose_full_set_is_gone_is_not_restored(two_sets: TwoSets
 
 def test_a_later_failure_voids_an_earlier_proof(two_sets: TwoSets):
     assert verified(two_sets.settings, two_sets.second.id).record.passed
-    assert a_set(two_sets, two_sets.second).verified is not None
+    assert proof_of(a_set(two_sets, two_sets.second)) is not None
     flip_bit(path_of(two_sets.settings, two_sets.second, "dump"), 100)
 
     fails_at(two_sets, two_sets.second, "stored", what="SHA-256")

@@ -55,11 +55,11 @@ def die(erp: Erp, action: str, point: str, nth: int = 1) -> None:
         [sys.executable, "-m", "backup_assets_tests.faults.dying"],
         input=task.to_json(),
         capture_output=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert outcome.returncode == -signal.SIGKILL, outcome.stderr.decode()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while our_sessions(erp):  # a pg_dump that lost us comes to its end by itself
         assert time.monotonic() < until
         time.sleep(0.05)

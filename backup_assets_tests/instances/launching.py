@@ -53,5 +53,5 @@ def stored(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun:
 def carried_out(command: Sequence[str]) -> None:
     """Carry out what a launcher gave to a container, which finds `dagster` on its PATH."""
     program = Path(sys.executable).with_name(command[0])
-    ended = subprocess.run([str(program), *command[1:]], capture_output=True, timeout=120, check=False)
+    ended = subprocess.run([str(program), *command[1:]], capture_output=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr.decode()

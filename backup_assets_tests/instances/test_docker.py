@@ -41,7 +41,7 @@ def test_a_run_is_carried_out_in_a_container_that_has_what_the_code_location_has
 
     (container,) = engine.containers
     assert container.process is not None
-    assert container.process.wait(120) == 0, container.log
+    assert container.process.wait(300) == 0, container.log
     assert stored(an_instance, run).status == dg.DagsterRunStatus.SUCCESS
     assert container.asked["Image"] == IMAGE
     assert container.asked["HostConfig"]["VolumesFrom"] == ["backup_code_1"]

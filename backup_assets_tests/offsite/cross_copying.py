@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,13 +109,15 @@ def requests_to(store: S3Store, stop_at: int | None = None) -> Iterator[list[tup
     operations = ("CopyObject", "PutObject", "GetObject", "UploadPart", "UploadPartCopy")
     events = client_of(store.location).meta.events
     unique_id = uuid.uuid4().hex
+    one_at_a_time = threading.Lock()  # several files of a set are copied at once
 
     def before(params: dict[str, Any], model: Any, **_: object) -> None:
         if f"/{store.location.bucket}/" not in params["url"]:
             return
-        if stop_at is not None and len(seen) == stop_at:
-            raise Stopped(model.name)
-        seen.append((model.name, params["url"].partition(f"/{store.location.bucket}/")[2]))
+        with one_at_a_time:
+            if stop_at is not None and len(seen) == stop_at:
+                raise Stopped(model.name)
+            seen.append((model.name, params["url"].partition(f"/{store.location.bucket}/")[2]))
 
     for operation in operations:
         events.register(f"before-call.s3.{operation}", before, unique_id=f"{unique_id}{operation}")

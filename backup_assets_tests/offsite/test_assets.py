@@ -21,12 +21,13 @@ from backup_assets.offsite import assets
 from backup_assets.offsite.assets import copy_asset_keys
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
 from backup_assets_tests.cli.conftest import variables_of
+from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
 from backup_assets_tests.offsite.cross_copying import a_bucket_store, bucket, replace_content, use_profiles
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, capture, listed
 from backup_assets_tests.stores.object_server import ObjectServer, object_server
 
-TODAY = datetime.now(UTC).date()
 KEY = dg.AssetKey(["erp4", "folder_copy"])
 BUCKET = StoreSettings(name="s3", kind="s3", bucket="erp4-backups", sse_s3="AES256")
 SECOND = StoreSettings(name="osaka", kind="s3", bucket="erp4-osaka", sse_s3="AES256", copied_from="s3")
@@ -47,7 +48,7 @@ def usb(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(a_database: Source, usb: Path) -> Settings:
     """A real database with two weeks of slots and a folder on other media."""
-    schedule = ScheduleSettings(timezone="UTC", since=TODAY - timedelta(days=14))
+    schedule = ScheduleSettings(timezone=ZONE, since=TODAY - timedelta(days=14))
     configured = a_database.settings(schedule=schedule)
     return configured.model_copy(update={"stores": (folder_store(usb),)})
 
@@ -129,7 +130,7 @@ def test_a_backup_is_copied_before_it_is_proven(settings: Settings, an_instance:
     assert checks_of(result) == {"readable": True, "roles_present": True, "stored": True, "restored": True}
     (one,) = listed(settings)
     assert set(one.copies) == {"usb"}
-    assert one.verified is not None
+    assert proof_of(one) is not None
     assert sets_in_any(settings) == {one.id}
     (event,) = result.asset_materializations_for_node("erp4_folder_copy")
     figures = {name: value.value for name, value in event.metadata.items()}
@@ -157,7 +158,7 @@ def test_a_copy_that_fails_makes_the_run_fail_and_the_proof_is_made_all_the_same
     assert set(failures_of(result)) == {"erp4_folder_copy"}
     assert "does not exist" in failures_of(result)["erp4_folder_copy"]
     (one,) = listed(settings)
-    assert one.verified is not None
+    assert proof_of(one) is not None
     assert one.copies == {}
     assert an_instance.get_materialized_partitions(KEY) == set()
 
@@ -179,7 +180,7 @@ def test_a_proof_that_fails_does_not_stop_the_copy(
 def test_a_damaged_set_is_told_by_the_check_and_the_others_are_copied(
     settings: Settings, an_instance: dg.DagsterInstance
 ) -> None:
-    good, bad = capture(settings).manifest, capture(settings).manifest
+    good, bad = (capture(settings, slot=f"{TODAY}").manifest for _ in range(2))
     (path,) = settings.backup_dir.rglob(f"{bad.id}.sql")
     flip_a_bit(path)
 
@@ -209,7 +210,7 @@ def test_a_store_that_is_away_is_tried_again_and_an_interrupt_is_not(
     settings: Settings, an_instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(assets, "RETRIES", assets.RETRIES._replace(delay=0.01))  # the real policy but for its seconds
-    capture(settings)
+    capture(settings, slot=f"{TODAY}")
     (tmp_path / "hosts").touch()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -357,7 +358,7 @@ def test_a_backfill_by_dagsters_own_machinery_copies_exactly_what_is_missing_onc
     for name, value in {
         **variables_of(a_database),
         "FOLDER_COPY_DIR": str(usb),
-        "BACKUP_TIMEZONE": "UTC",
+        "BACKUP_TIMEZONE": ZONE,
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from backup_assets_tests.offsite.copying import (
     sets_in,
     settings_with,
 )
-from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, a_verification, put_record
+from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, a_verification, proof_of, put_record
 from backup_assets_tests.stores.faulty import Fault, FaultyStore, Stopped
 from backup_assets_tests.stores.object_server import KMS_KEY, ObjectServer, object_server
 
@@ -165,8 +166,24 @@ def test_a_required_set_that_is_there_is_not_read_again(settings: Settings) -> N
 
     outcome = copied(settings)
 
-    assert outcome[full.id].state == "present"
+    assert outcome[full.id].state == "listed"
+    assert str(outcome[full.id]) == f"{full.id} is in usb already: listed, not compared"
     assert [one.state for one in outcome.values() if not one.required] == ["present", "copied"]
+
+
+def test_a_required_set_that_is_not_on_record_as_proven_there_is_compared(settings: Settings) -> None:
+    full = a_manifest(LAST_WEEK, run="f" * 8)
+    hold(settings, full, a_manifest(full_set=full.id))
+    copied(settings)
+    for path in settings.backup_dir.rglob("*.copy.*"):
+        path.unlink()
+
+    assert {one.state for one in copied(settings).values()} == {"present"}
+    assert set(local_set(settings, full).copies) == {"usb"}
+    for path in settings.backup_dir.rglob("*.copy.*"):
+        path.unlink()
+    flip_a_bit(file_in(settings, full, "archive", "usb"))
+    assert {one.state for one in copied(settings).values()} == {"failed"}
 
 
 def test_a_differential_does_not_go_when_its_full_set_is_damaged_here(settings: Settings) -> None:
@@ -291,7 +308,7 @@ def test_proofs_and_holds_follow_their_sets_whenever_they_were_made(settings: Se
     copied(settings, slot=tomorrow.slot)
 
     there = sets_in(settings)[a_set.id]
-    assert there.verified is not None
+    assert proof_of(there) is not None
     assert there.hold_at(NOW) is not None
 
 
@@ -408,6 +425,55 @@ def test_a_bucket_gets_encrypted_objects_that_say_what_they_belong_to(
     assert head["Metadata"]["env"] == "prod"
     assert head["Metadata"]["set-id"] == a_set.id
     assert head["Metadata"]["generated-at"] == a_set.generated_at.isoformat()
+
+
+@pytest.fixture
+def in_a_bucket(settings: Settings, a_server: ObjectServer) -> tuple[S3Store, Manifest]:
+    """A bucket with a full set, and a differential of today that needs it."""
+    full = a_manifest(LAST_WEEK, run="f" * 8)
+    hold(settings, full, a_manifest(full_set=full.id))
+    target = S3Store(a_server.location(a_server.bucket()), "s3")
+    copied(settings, to=target)
+    return target, full
+
+
+def test_a_bucket_proves_a_required_set_by_the_checksums_that_it_stored(
+    settings: Settings, in_a_bucket: tuple[S3Store, Manifest]
+) -> None:
+    target, full = in_a_bucket
+    unread = FaultyStore(target, Fault("open", "fail", nth=None))
+
+    assert copied(settings, to=unread)[full.id].state == "present"
+
+
+def test_a_required_set_that_was_replaced_in_a_bucket_is_told(
+    settings: Settings, in_a_bucket: tuple[S3Store, Manifest]
+) -> None:
+    target, full = in_a_bucket
+    archive = full.artifact("archive")
+    assert archive is not None
+    other, key = b"x" * archive.size_bytes, ERP4.key(archive.name)
+    target.delete(key)
+    target.put(key, other, sha256=hashlib.sha256(other).hexdigest(), size=len(other))
+
+    outcome = copied(settings, to=target)
+
+    assert isinstance(outcome[full.id].error, ConflictingObject)
+    assert {one.state for one in outcome.values()} == {"failed"}
+
+
+def test_a_required_set_is_only_listed_where_this_role_may_not_look_at_objects(
+    settings: Settings, a_server: ObjectServer
+) -> None:
+    full = a_manifest(LAST_WEEK, run="f" * 8)
+    differential = a_manifest(full_set=full.id)
+    hold(settings, full, differential)
+    target = S3Store(a_server.location(a_server.bucket(), "writer"), "s3")
+    copied(settings, to=target)
+
+    outcome = copied(settings, to=target)
+
+    assert {set_id: one.state for set_id, one in outcome.items()} == {full.id: "listed", differential.id: "present"}
 
 
 @pytest.mark.parametrize("role", ["dump", "archive"])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def test_nothing_of_the_content_leaves_the_host(settings: Settings, tmp_path: Pa
         {
             **a_verification(manifest.id).model_dump(),
             "passed": False,
-            "problems": [{"what": "rows of public.table_0", "expected": "4711", "found": "4710"}],
+            "problems": [{"what": "rows of public.table_0", "expected": "4711 invoices", "found": "4710 invoices"}],
         }
     )
     put_record(local_store(settings), failed)
@@ -109,7 +109,8 @@ def test_nothing_of_the_content_leaves_the_host(settings: Settings, tmp_path: Pa
     done = copied(settings)[manifest.id]
 
     assert done.state == "copied"
-    secrets = [f"the dump of {manifest.id}".encode(), b"table_0", b"table_1", b"4711", b"1234567890"]
+    # Each is too long, or has letters, so that no hash holds it by chance.
+    secrets = [f"the dump of {manifest.id}".encode(), b"table_0", b"table_1", b"4711 invoices", b"1234567890"]
     secrets += [artifact.sha256.encode() for artifact in manifest.artifacts]
     for name, content in content_of(tmp_path / "usb").items():
         assert not [secret for secret in secrets if secret in content], name
@@ -151,7 +152,7 @@ def test_a_copy_made_before_encryption_was_set_stays_and_is_not_sent_again(setti
     before = content_of(tmp_path / "usb")
     encrypted(settings)
     proven(settings, manifest)
-    assert remove_plain_files(settings.databases[0], settings, log=no_log) > 0
+    assert remove_plain_files(settings.databases[0], settings, log=no_log).freed_bytes > 0
     lines: list[str] = []
 
     done = copied(settings, log=lines.append)[manifest.id]
@@ -159,6 +160,26 @@ def test_a_copy_made_before_encryption_was_set_stays_and_is_not_sent_again(setti
     assert done.state == "present"
     assert "lies unencrypted in usb" in "\n".join(lines)
     assert {name: body for name, body in content_of(tmp_path / "usb").items() if name in before} == before
+
+
+@pytest.mark.parametrize("plain_is_here", [True, False], ids=["plain-here", "plain-gone"])
+def test_a_copy_made_before_encryption_was_set_that_is_damaged_there_is_told(
+    settings: Settings, plain_is_here: bool
+) -> None:
+    manifest = a_manifest()
+    hold(settings, manifest)
+    copied(plain(settings))
+    encrypted(settings)
+    if not plain_is_here:
+        proven(settings, manifest)
+        remove_plain_files(settings.databases[0], settings, log=no_log)
+    assert file_in(settings, manifest, "dump").exists() == plain_is_here
+    flip_a_bit(file_in(settings, manifest, "dump", "usb"))
+
+    done = copied(settings)[manifest.id]
+
+    assert done.state == "failed"
+    assert f"{manifest.id}.dump" in str(done.error)
 
 
 def test_a_set_that_was_encrypted_goes_encrypted_after_encryption_was_switched_off(settings: Settings) -> None:
@@ -300,6 +321,17 @@ def test_the_attachments_that_later_sets_build_on_stay(settings: Settings) -> No
     assert removed(settings) == {f"{full.id}.tar.zst"}
 
 
+def test_the_attachments_that_later_sets_build_on_stay_beside_a_set_that_a_wrong_clock_dated_ahead(
+    settings: Settings,
+) -> None:
+    full, ahead = a_manifest(NOW), a_manifest(datetime.now(UTC) + timedelta(days=400))
+    hold(settings, full, ahead)
+    encrypted(settings)
+    proven(settings, full)
+
+    assert removed(settings) == {f"{full.id}.dump"}  # nothing builds on the other one before its time
+
+
 def test_the_attachments_that_an_unproven_set_needs_stay(settings: Settings) -> None:
     full = a_manifest(NOW - timedelta(minutes=2))
     first = a_manifest(NOW - timedelta(minutes=1), full_set=full.id)
@@ -319,7 +351,76 @@ def test_plain_files_stay_where_the_encrypted_one_is_not_whole(settings: Setting
     hold(settings, a_manifest(NOW + timedelta(minutes=1)))
     (settings.backup_dir / ERP4.key(f"db/{manifest.id}.dump.age")).write_bytes(b"short")
 
-    assert removed(settings) == {f"{manifest.id}.tar.zst"}
+    assert removed(settings) == set()
+
+
+def test_plain_files_stay_where_the_encrypted_one_is_damaged_and_the_others_go(settings: Settings) -> None:
+    bad, good = a_manifest(), a_manifest(NOW + timedelta(minutes=1))
+    hold(settings, bad, good)
+    encrypted(settings)
+    proven(settings, bad)
+    proven(settings, good)
+    flip_a_bit(settings.backup_dir / ERP4.key(f"db/{bad.id}.dump.age"))
+
+    done = remove_plain_files(settings.databases[0], settings, log=no_log)
+
+    assert file_in(settings, bad, "dump").exists()
+    assert not file_in(settings, good, "dump").exists()
+    assert list(done.damaged) == [bad.id]
+    error = done.error()
+    assert error is not None
+    assert f"db/{bad.id}.dump.age" in error.why
+    assert f"meta/{bad.id}.encryption.*" in error.remedy
+
+
+def test_what_is_told_of_a_damaged_encrypted_file_makes_the_set_good_again(settings: Settings, tmp_path: Path) -> None:
+    manifest = a_manifest()
+    hold(settings, manifest)
+    encrypted(settings)
+    proven(settings, manifest)
+    flip_a_bit(settings.backup_dir / ERP4.key(f"db/{manifest.id}.dump.age"))
+    assert remove_plain_files(settings.databases[0], settings, log=no_log).damaged
+
+    for path in (settings.backup_dir / ERP4.key("meta")).glob(f"{manifest.id}.encryption.*"):
+        path.unlink()
+
+    assert encrypted(settings)[manifest.id].now
+    assert copied(settings)[manifest.id].state == "copied"
+    assert removed(settings) == {f"{manifest.id}.dump"}
+
+
+def test_nobody_is_told_to_encrypt_anew_what_is_left_encrypted_only(settings: Settings) -> None:
+    manifest = a_manifest()
+    hold(settings, manifest)
+    encrypted(settings)
+    proven(settings, manifest)
+    assert removed(settings) == {f"{manifest.id}.dump"}
+    hold(settings, a_manifest(NOW + timedelta(minutes=1)))
+    flip_a_bit(settings.backup_dir / ERP4.key(f"assets/{manifest.id}.tar.zst.age"))
+
+    error = remove_plain_files(settings.databases[0], settings, log=no_log).error()
+
+    assert error is not None
+    assert "take another backup" in error.remedy
+    assert "remove" not in error.remedy
+    assert file_in(settings, manifest, "archive").exists()
+
+
+def test_a_set_whose_record_of_encryption_is_damaged_is_not_encrypted_again(settings: Settings) -> None:
+    manifest = a_manifest()
+    hold(settings, manifest)
+    encrypted(settings)
+    (record,) = (settings.backup_dir / ERP4.key("meta")).glob("*.encryption.*")
+    flip_a_bit(record)
+    before = content_of(settings.backup_dir)
+
+    done = encrypted(settings)[manifest.id]
+
+    assert done.error is not None
+    assert "is not encrypted again" in done.error.what
+    assert record.name in done.error.why
+    assert f"meta/{manifest.id}.encryption.*" in done.error.remedy
+    assert content_of(settings.backup_dir) == before
 
 
 def test_the_same_set_encrypted_differently_is_never_mixed(settings: Settings, tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ import dagster as dg
 import pytest
 
 from backup_assets.definitions import build_definitions
+from backup_assets.local import local_store, place_of
 from backup_assets.settings import EncryptionSettings, ScheduleSettings, Settings
 from backup_assets_tests.ciphers.keys import AgeKeys
+from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
 from backup_assets_tests.offsite.test_assets import checks_of, failures_of, run, sets_in_any, steps_in_order
+from backup_assets_tests.sets.examples import a_verification, proof_of, put_record
 from backup_assets_tests.sources import Source, capture, listed
 
-TODAY = datetime.now(UTC).date()
 KEY = dg.AssetKey(["erp4", "encrypted"])
 
 
@@ -27,7 +29,7 @@ def an_instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def settings(a_database: Source, age_keys: AgeKeys, tmp_path: Path) -> Settings:
     (tmp_path / "usb").mkdir()
-    schedule = ScheduleSettings(timezone="UTC", since=TODAY - timedelta(days=14))
+    schedule = ScheduleSettings(timezone=ZONE, since=TODAY - timedelta(days=14))
     return a_database.settings(schedule=schedule).model_copy(
         update={
             "stores": (folder_store(tmp_path / "usb"),),
@@ -79,7 +81,7 @@ def test_a_backup_is_encrypted_copied_and_proven_and_then_its_plain_files_go(
     (one,) = listed(settings)
     assert one.state == "complete"
     assert one.is_encrypted
-    assert one.verified is not None
+    assert proof_of(one) is not None
     assert plain_dumps(settings) == []
     assert sets_in_any(settings) == {one.id}
     (event,) = result.asset_materializations_for_node("erp4_encrypted")
@@ -91,7 +93,7 @@ def test_a_backup_is_encrypted_copied_and_proven_and_then_its_plain_files_go(
 def test_sets_of_a_past_slot_are_encrypted_by_a_backfill_once(
     settings: Settings, an_instance: dg.DagsterInstance
 ) -> None:
-    capture(settings)
+    capture(settings, slot=f"{TODAY}")
     assert run_alone(settings, an_instance).success
     before = {path: path.stat().st_mtime_ns for path in settings.backup_dir.rglob("*.age")}
 
@@ -105,7 +107,7 @@ def test_sets_of_a_past_slot_are_encrypted_by_a_backfill_once(
 def test_a_damaged_set_makes_the_check_and_the_run_fail_and_the_others_are_encrypted(
     settings: Settings, an_instance: dg.DagsterInstance
 ) -> None:
-    good, bad = capture(settings).manifest, capture(settings).manifest
+    good, bad = (capture(settings, slot=f"{TODAY}").manifest for _ in range(2))
     (path,) = settings.backup_dir.rglob(f"{bad.id}.sql")
     flip_a_bit(path)
 
@@ -115,6 +117,27 @@ def test_a_damaged_set_makes_the_check_and_the_run_fail_and_the_others_are_encry
     assert checks_of(result) == {"encrypted_whole": False}
     assert {one.id for one in listed(settings) if one.is_encrypted} == {good.id}
     assert an_instance.get_materialized_partitions(KEY) == set()
+
+
+def test_an_encrypted_file_that_is_damaged_makes_the_run_red_after_every_copy_and_its_plain_one_stays(
+    settings: Settings, an_instance: dg.DagsterInstance
+) -> None:
+    yesterday = capture(settings, slot=f"{TODAY - timedelta(days=1)}").manifest
+    kept = settings.model_copy(update={"encryption": settings.encryption.model_copy(update={"keep_plain": True})})
+    assert run_alone(kept, an_instance, TODAY - timedelta(days=1)).success
+    put_record(local_store(settings), a_verification(yesterday.id), place_of(settings.databases[0], settings))
+    (damaged,) = settings.backup_dir.rglob(f"{yesterday.id}.dump.age")
+    flip_a_bit(damaged)
+
+    result = run(settings, an_instance)
+
+    assert not result.success
+    assert list(failures_of(result)) == ["erp4_db_dump_restored"]
+    assert damaged.name in failures_of(result)["erp4_db_dump_restored"]
+    assert checks_of(result)["restored"] is True
+    assert len(sets_in_any(settings)) == 1
+    assert plain_dumps(settings) == [f"{yesterday.id}.dump"]
+    assert not run_alone(settings, an_instance, TODAY - timedelta(days=1)).success
 
 
 def test_a_slot_without_a_set_fails_with_the_explanation(settings: Settings, an_instance: dg.DagsterInstance) -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import stat
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from backup_assets.errors import EnvironmentFault, Refused
-from backup_assets.postgres.cluster import Cluster, throw_away_settings
+from backup_assets.postgres.cluster import FACTS_FILE, Cluster, throw_away_settings
 from backup_assets.postgres.listening import SOCKET_DIRECTORY_BYTES
 from backup_assets.postgres.server_binaries import (
     ServerBinaries,
@@ -38,7 +42,7 @@ def connect(cluster: Cluster, password: str | None = None, host: str | None = No
         user=cluster.superuser,
         password=password or cluster.password,
         dbname="postgres",
-        connect_timeout=10,
+        connect_timeout=60,
         autocommit=True,
     )
 
@@ -78,6 +82,10 @@ def test_a_server_answers_over_its_socket_and_over_tcp(a_running_cluster: Cluste
     for host in (None, "127.0.0.1"):
         with connect(a_running_cluster, host=host) as connection:
             assert connection.info.server_version // 10000 == 17
+
+
+def test_what_it_says_is_english_whatever_the_environment_of_whoever_starts_it(a_running_cluster: Cluster):
+    assert setting(a_running_cluster, "lc_messages") == "C"
 
 
 def test_a_wrong_password_is_refused_on_socket_and_tcp(a_running_cluster: Cluster):
@@ -181,6 +189,25 @@ def test_a_cluster_is_found_again_with_its_data_after_a_crash(a_place: Path):
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
+def test_a_killed_server_whose_backends_have_not_ended_yet_is_waited_for(a_place: Path):
+    cluster = Cluster.create(a_place, embedded(), throw_away=False)
+    cluster.start()
+    postmaster = int((cluster.data_directory / "postmaster.pid").read_text().split()[0])
+    with connect(cluster) as connection:
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)  # it holds the shared memory, and cannot notice that it is alone
+        ending = threading.Timer(1, os.kill, (backend, signal.SIGKILL))
+        os.kill(postmaster, signal.SIGKILL)
+        while Path(f"/proc/{postmaster}").exists():  # until it has been reaped, its number is what is waited for
+            time.sleep(0.01)
+
+        ending.start()
+        cluster.start()
+        ending.join()
+
+    assert cluster.running
+
+
 def test_a_foreign_process_with_the_old_number_is_neither_seen_nor_stopped(a_place: Path):
     cluster = Cluster.create(a_place, embedded(), throw_away=True)
     (cluster.data_directory / "postmaster.pid").write_text(f"{os.getpid()}\n{cluster.data_directory}\n")
@@ -201,13 +228,58 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(a_place: Path):
     assert not cluster.running
 
 
+def let_its_port_be(port: int, directory: Path) -> None:
+    """Give a cluster the port of a thief: the one that it had, any other server of this machine may have by now."""
+    facts = directory / FACTS_FILE
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "port": port}))
+
+
 def test_a_port_that_was_taken_meanwhile_is_replaced(a_place: Path):
-    cluster = Cluster.create(a_place, embedded(), throw_away=True, tcp=True)
-    with socket.socket() as thief:
-        thief.bind(("127.0.0.1", cluster.port))
-        thief.listen()
-        taken = cluster.port
+    Cluster.create(a_place, embedded(), throw_away=True, tcp=True)
+    with socket.create_server(("127.0.0.1", 0)) as thief:
+        taken = thief.getsockname()[1]
+        let_its_port_be(taken, a_place)
+        cluster = Cluster.open(a_place, (embedded(),))
+        assert cluster.port == taken
         cluster.start()
+
+    assert cluster.port != taken
+    assert Cluster.open(a_place, (embedded(),)).port == cluster.port
+    with connect(cluster, host="127.0.0.1") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+#: Waits when it is first told to start a server.
+SLOW_PG_CTL = """#!/bin/sh
+if [ "$1" = start ] && mkdir {programs}/asked 2>/dev/null; then
+  until [ -e {programs}/answered ]; do sleep 0.1; done
+fi
+exec {real} "$@"
+"""
+
+
+def test_a_port_that_is_taken_while_the_server_starts_is_replaced(a_place: Path):
+    Cluster.create(a_place, embedded(), throw_away=True, tcp=True)
+    programs = a_place / "programs"
+    programs.mkdir()
+    programs.chmod(0o777)
+    (programs / "pg_ctl").write_text(SLOW_PG_CTL.format(programs=programs, real=embedded().program("pg_ctl")))
+    (programs / "pg_ctl").chmod(0o755)
+    with socket.socket() as thief, ThreadPoolExecutor(1) as pool:
+        # Until it listens, it keeps nobody else from the port who says the same.
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", 0))
+        taken = thief.getsockname()[1]
+        let_its_port_be(taken, a_place)
+        cluster = Cluster.open(a_place, (ServerBinaries(programs, 17, "17"),))
+        starting = pool.submit(cluster.start)
+        while not (programs / "asked").exists():
+            assert not starting.done(), starting.result()
+            time.sleep(0.01)
+        assert cluster.port == taken
+        thief.listen()
+        (programs / "answered").touch()
+        starting.result(timeout=300)
 
     assert cluster.port != taken
     assert Cluster.open(a_place, (embedded(),)).port == cluster.port

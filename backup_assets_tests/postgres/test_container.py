@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.errors import EnvironmentFault, TransientFault
+from backup_assets.postgres.clients import has_zstd
 from backup_assets.postgres.container import Container, container_fault
 from backup_assets.process import ProgramFailed
 
@@ -88,7 +89,7 @@ def test_a_tethered_program_keeps_its_output_and_its_exit_status(tmp_path: Path,
         assert process.stdout is not None
         assert process.stderr is not None
         assert (process.stdout.read(), process.stderr.read()) == (b"out\n", b"err\n")
-        assert process.wait(10) == status
+        assert process.wait(60) == status
 
 
 def test_a_tethered_program_ends_when_its_input_is_closed(tmp_path: Path):
@@ -100,4 +101,18 @@ def test_a_tethered_program_ends_when_its_input_is_closed(tmp_path: Path):
         assert process.stdout.readline() == b"started\n"
         process.stdin.close()
         assert process.stdout.read() == b""  # nobody holds the other end any more
-        assert process.wait(10) == 128 + 15
+        assert process.wait(60) == 128 + 15
+
+
+def test_an_image_whose_programs_speak_another_language_is_understood(tmp_path: Path):
+    engine = tmp_path / "engine"
+    # As pg_dump 16 without zstd says it where the environment is Japanese.
+    engine.write_text(
+        "#!/bin/sh\n"
+        '[ "$2 $3" = "-e LC_ALL=C" ] && said="this build does not support compression with zstd" '
+        '|| said="このビルドでは zstd による圧縮をサポートしていません"\n'
+        'echo "pg_dump: error: $said" >&2\nexit 1\n'
+    )
+    engine.chmod(0o755)
+
+    assert not has_zstd(Container(str(engine), "erp-db").plain_argv("pg_dump"))

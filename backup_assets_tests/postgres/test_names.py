@@ -24,11 +24,13 @@ PIECES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(PIECES, min_size=1, max_size=4).map(" ".join), max_size=5))
 def test_a_script_is_cut_exactly_where_its_statements_were_joined(parts: list[str]):
     assert list(statements(" ;\n".join(parts) + ";")) == parts
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["-- a;b'\n", "/* x; ' */", "/* a /* b; */ c; */", "\\echo ;\n", "\n"]), max_size=5))
 def test_comments_and_commands_of_psql_are_no_statements(noise: list[str]):
     assert list(statements("".join(noise) + "SELECT 1;\n" + "".join(noise))) == ["SELECT 1"]

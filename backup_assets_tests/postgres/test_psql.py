@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from backup_assets.errors import EnvironmentFault
 from backup_assets.postgres.cluster import Cluster
@@ -11,6 +12,7 @@ from backup_assets.postgres.names import is_plain
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, one_value, open_session
 from backup_assets.settings import ContainerSettings
+from backup_assets_tests.other_encodings import make_euc_jp, own_server
 from backup_assets_tests.postgres.engines import an_engine
 
 
@@ -82,3 +84,38 @@ def test_a_query_that_psql_would_not_send_is_refused_at_once(a_session: Session,
 )
 def test_what_is_closed_is_plain(statement: str):
     assert is_plain(statement)
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_as_it_is_over_the_wire(tmp_path: Path):
+    with own_server() as cluster:
+        make_euc_jp(cluster, tmp_path, 'CREATE ROLE "経理"')
+        engine = ContainerSettings(name="erp-db", engine=str(an_engine(tmp_path, cluster)))
+        direct = cluster.server_settings()
+        for settings in (direct, direct.model_copy(update={"container": engine})):
+            with open_session(Server.from_settings(settings), "postgres") as session:
+                with pytest.raises(EnvironmentFault, match="holds a name or text that is not UTF-8") as caught:
+                    list(session.rows("SELECT rolname FROM pg_roles"))
+
+                assert "pg_roles" in caught.value.why
+                assert "--without-roles" in caught.value.remedy
+                assert one_value(session, "SELECT 'alive'") == "alive"
+
+
+def test_what_the_engine_has_not_passed_on_is_asked_for_again(a_cluster: Cluster, tmp_path: Path):
+    # As podman does now and then: nothing of what psql said about its first connection arrives.
+    engine, silent = an_engine(tmp_path, a_cluster), tmp_path / "silent"
+    script = engine.read_text()
+    engine.write_text(script.replace("\nPATH=", f"\nif rm {silent} 2>/dev/null; then exec 2>/dev/null; fi\nPATH="))
+    container = ContainerSettings(name="erp-db", engine=str(engine))
+    settings = a_cluster.server_settings().model_copy(update={"container": container, "password": SecretStr("wrong")})
+    silent.touch()
+
+    with (
+        pytest.raises(EnvironmentFault, match="cannot connect to database postgres") as caught,
+        open_session(Server.from_settings(settings), "postgres"),
+    ):
+        pass
+
+    assert not silent.exists()
+    assert "password authentication failed" in caught.value.why
+    assert "DB_PASSWORD" in caught.value.remedy

@@ -50,6 +50,15 @@ def test_the_password_is_in_the_environment_and_never_in_arguments_or_texts(cont
     assert SECRET not in f"{server!r} {server} {server.place}"
 
 
+def test_options_are_added_to_those_of_the_caller(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=1GB")
+
+    assert Server("h", 5432, "u", options="-c lc_messages=C").environment()["PGOPTIONS"] == (
+        "-c work_mem=1GB -c lc_messages=C"
+    )
+    assert "PGOPTIONS" not in a_server().environment()
+
+
 def test_without_a_password_the_password_file_of_the_caller_is_handed_on(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PGPASSFILE", "/run/secrets/pgpass")
 

@@ -17,11 +17,12 @@ from backup_assets.release.assets import ASSET
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.settings import EncryptionSettings, ScheduleSettings, Settings
 from backup_assets_tests.ciphers.keys import Keyrings
+from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.copying import folder_store
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, listed
 
 KEY = dg.AssetKey(["erp4", ASSET])
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -33,16 +34,16 @@ def an_instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def settings(a_database: Source, tmp_path: Path) -> Settings:
     (tmp_path / "usb").mkdir()
-    schedule = ScheduleSettings(timezone="UTC", since=NOW.date() - timedelta(days=3))
+    schedule = ScheduleSettings(timezone=ZONE, since=TODAY - timedelta(days=3))
     configured = a_database.settings(schedule=schedule)
     return configured.model_copy(update={"stores": (folder_store(tmp_path / "usb"),)})
 
 
 def run(settings: Settings, instance: dg.DagsterInstance, **config: Any) -> dg.ExecuteInProcessResult:
-    definitions = build_definitions(settings, NOW)
+    definitions = build_definitions(settings, datetime.now(UTC))
     job = definitions.resolve_job_def("erp4_release_backup_job")
     return job.execute_in_process(
-        partition_key=f"{datetime.now(UTC):%Y-%m-%d}",
+        partition_key=f"{TODAY}",
         instance=instance,
         raise_on_error=False,
         run_config={"ops": {"erp4_capture": {"config": {"label": "4.2", "content_hashes": "ALWAYS", **config}}}},
@@ -71,8 +72,9 @@ def test_a_green_release_backup_is_everywhere_proven_and_held_for_ninety_days(
     assert result.success, why_it_failed(result)
     (one,) = listed(settings)
     assert one.manifest.label == "4.2"
-    assert one.verified is not None
-    assert one.verified.content
+    proof = proof_of(one)
+    assert proof is not None
+    assert proof.content
     for store in ("local", "usb"):
         hold = in_store(settings, store).hold_at(datetime.now(UTC))
         assert hold is not None
@@ -131,10 +133,10 @@ def test_rows_that_were_only_counted_are_not_enough(settings: Settings, an_insta
 def test_vouching_without_having_captured_is_refused(settings: Settings, an_instance: dg.DagsterInstance) -> None:
     assert run(settings, an_instance).success
     alone = dg.define_asset_job("alone", selection=dg.AssetSelection.assets(KEY))
-    definitions = dg.Definitions.merge(build_definitions(settings, NOW), dg.Definitions(jobs=[alone]))
+    definitions = dg.Definitions.merge(build_definitions(settings, datetime.now(UTC)), dg.Definitions(jobs=[alone]))
 
     result = definitions.resolve_job_def("alone").execute_in_process(
-        partition_key=f"{datetime.now(UTC):%Y-%m-%d}", instance=an_instance, raise_on_error=False
+        partition_key=f"{TODAY}", instance=an_instance, raise_on_error=False
     )
 
     assert not result.success

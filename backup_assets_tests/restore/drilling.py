@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ from backup_assets.restore.drill_report import Drilled
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Manifest
 from backup_assets.settings import DrillSettings, HttpCheck, ObjectivesSettings, Settings, StoreSettings
+from backup_assets_tests.ports import free_port
 from backup_assets_tests.restore.restoring import Erp
 from backup_assets_tests.sources import no_log
 
 #: Answers /health with what the restored database holds, /attachments with how many files are there, /away with a
-#: redirect to another host. ``argv``: its port.
+#: redirect to another host, /broken with an error at once. ``argv``: its port.
 APPLICATION = """
 import os, subprocess, sys, http.server, pathlib, psycopg
 
@@ -38,6 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/attachments":
             files = [p for p in pathlib.Path(os.environ["BACKUP_DRILL_ATTACHMENTS"]).rglob("*") if p.is_file()]
             body = f"{len(files)} files"
+        elif self.path == "/broken":
+            body = "broken"
         else:
             with psycopg.connect() as connection:
                 body = "%d invoices in %s" % connection.execute(
@@ -53,12 +55,6 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def application(directory: Path, *checks: tuple[str, str | None], **fields: Any) -> DrillSettings:
     """Return a drill with the application above; ``checks`` are paths and the text that must be in the answer."""
     program = directory / "application.py"
@@ -67,7 +63,7 @@ def application(directory: Path, *checks: tuple[str, str | None], **fields: Any)
     return DrillSettings(
         start_command=(sys.executable, str(program), str(port)),
         http_checks=tuple(
-            HttpCheck(url=f"http://127.0.0.1:{port}{path}", contains=text, timeout_seconds=20) for path, text in checks
+            HttpCheck(url=f"http://127.0.0.1:{port}{path}", contains=text, timeout_seconds=120) for path, text in checks
         ),
         **fields,
     )

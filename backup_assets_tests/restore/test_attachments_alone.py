@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.local import local_store
+from backup_assets.restore.attachments_alone import restore_attachments_alone
 from backup_assets.settings import load_settings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.cli.conftest import Command, a_configured_database, an_empty_directory, attachments, command
-from backup_assets_tests.restore.restoring import databases_of, files_of
-from backup_assets_tests.sources import Source, capture
+from backup_assets_tests.restore.restoring import Erp, databases_of, files_of
+from backup_assets_tests.sources import Source, capture, catalog_of
 
 __all__ = ["a_configured_database", "an_empty_directory", "attachments", "command"]
 
@@ -82,6 +84,27 @@ def test_drop_old_leaves_the_restored_files_only(
     assert command("restore", "--attachments-only", "--drop-old").status == 0
     assert files_of(attachments) == two_generations
     assert [path.name for path in attachments.parent.iterdir() if path.name.startswith("attachments_")] == []
+
+
+def test_drop_old_keeps_files_that_came_after_the_plan_was_shown(an_erp: Erp) -> None:
+    an_erp.captured()
+    there, said = an_erp.attachments.parent / "copies", list[str]()
+
+    def meanwhile(line: str) -> None:
+        said.append(line)
+        if line.startswith("will create"):
+            there.mkdir()
+            (there / "precious.pdf").touch()
+
+    outcome = restore_attachments_alone(
+        an_erp.settings.databases[0], an_erp.settings, local_store(an_erp.settings),
+        catalog_of(an_erp.settings).resolve(), to=there, confirmed=True, drop_old=True, log=meanwhile,
+    )  # fmt: skip
+
+    assert {path.name for path in there.iterdir()} == {f"{number}.pdf" for number in range(1, 4)}
+    assert outcome.kept is not None
+    assert [path.name for path in outcome.kept.iterdir()] == ["precious.pdf"]
+    assert said[-1].startswith(f"attachments {outcome.kept} is kept")
 
 
 def test_an_encrypted_copy_gives_its_attachments_to_whoever_has_the_key(

@@ -6,21 +6,29 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from backup_assets.capture.capture import Captured
 from backup_assets.definitions import build_definitions
 from backup_assets.errors import Refused
 from backup_assets.restore.checks import sets_to_prove
 from backup_assets.settings import ScheduleSettings, Settings
+from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.restore.restoring import Erp, flip_bit, path_of, reseal
-from backup_assets_tests.sources import capture, catalog_of
+from backup_assets_tests.sets.examples import proof_of
+from backup_assets_tests.sources import capture as captured_now
+from backup_assets_tests.sources import catalog_of
 
-TODAY = datetime.now(UTC).date()
 CHECK = dg.AssetCheckKey(dg.AssetKey(["erp4", "db_dump"]), "restored")
 WEEKLY_CHECK = dg.AssetCheckKey(dg.AssetKey(["erp4", "important_tables"]), "restored")
 
 
 def with_slots(erp: Erp, **fields: Any) -> Settings:
-    schedule = ScheduleSettings(timezone="UTC", since=TODAY - timedelta(days=21))
+    schedule = ScheduleSettings(timezone=ZONE, since=TODAY - timedelta(days=21))
     return erp.source.settings(schedule=schedule, **fields)
+
+
+def capture(settings: Settings, **request: Any) -> Captured:
+    """Capture into the slot of today, whatever the date in UTC is."""
+    return captured_now(settings, **{"slot": f"{TODAY}", **request})
 
 
 def run_check(
@@ -69,7 +77,7 @@ def test_a_slot_with_good_sets_passes_with_every_one_of_them_proven(an_erp: Erp)
     for captured in (first, second):
         found = catalog_of(settings).find(captured.manifest.id)
         assert found is not None
-        assert found.verified is not None
+        assert proof_of(found) is not None
 
 
 def test_the_check_of_a_past_slot_proves_the_sets_that_were_taken_then(an_erp: Erp):
@@ -81,7 +89,7 @@ def test_the_check_of_a_past_slot_proves_the_sets_that_were_taken_then(an_erp: E
     result = run_check(settings, past, dg.DagsterInstance.ephemeral())
 
     assert result.success
-    verified = {one.id for one in catalog_of(settings).sets() if one.verified}
+    verified = {one.id for one in catalog_of(settings).sets() if proof_of(one)}
     assert verified == {then.id}
     assert now.id not in verified
 
@@ -106,7 +114,7 @@ def test_a_set_that_does_not_restore_makes_the_run_fail_with_the_evaluation_stor
     assert "1 of 2 sets do not restore" in evaluation.description
     assert f"\n\n{bad.id}: rows of accounting.entries: 101 expected, 100 found" in evaluation.description
     assert "rows of accounting.entries" in why_it_failed(result)
-    assert {one.id for one in catalog_of(settings).sets() if one.verified} == {good.id}
+    assert {one.id for one in catalog_of(settings).sets() if proof_of(one)} == {good.id}
 
 
 def test_a_damaged_file_makes_the_run_fail_too(an_erp: Erp):
@@ -158,7 +166,7 @@ def test_a_set_of_important_tables_is_proven_by_its_own_check(an_erp: Erp):
     assert evaluation.metadata["row_count"].value == 100
     found = catalog_of(settings).find(weekly.id)
     assert found is not None
-    assert found.verified is not None
+    assert proof_of(found) is not None
 
 
 def test_in_the_run_that_captured_a_set_that_set_alone_is_proven(an_erp: Erp):

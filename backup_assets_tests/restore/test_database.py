@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.compressed import CompressedFile
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.cluster import Cluster
@@ -16,11 +17,14 @@ from backup_assets.restore.database import (
     create_database,
     database_exists,
     drop_database,
+    opened_archive,
     rename_in,
     restore_archive,
     select_entries,
 )
+from backup_assets.sets.manifest import Artifact
 from backup_assets_tests.conftest import SourceOf
+from backup_assets_tests.full_disk import files_no_larger_than
 from backup_assets_tests.restore.restoring import TABLES, rows_of, unique
 from backup_assets_tests.sources import Source, make_database
 
@@ -118,6 +122,28 @@ def test_a_tablespace_of_another_machine_is_left_out_unless_it_is_to_be_kept(a_t
         assert database_exists(session, name)
         drop_database(session, name)
         assert not database_exists(session, name)
+
+
+def test_a_disk_that_is_full_while_a_dump_is_unpacked_is_told_and_nothing_is_left(tmp_path: Path):
+    stored = CompressedFile(tmp_path / "erp4.dump.zst", all_cores=False)
+    stored.write(bytes(200_000))
+    stored.close()
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    artifact = Artifact(
+        kind="db", role="dump", name="db/erp4.dump.zst", format="pg_custom.zst", size_bytes=1, sha256="0" * 64
+    )
+
+    with (
+        files_no_larger_than(100_000),
+        pytest.raises(EnvironmentFault, match=r"could not unpack erp4\.dump\.zst") as caught,
+        opened_archive(tmp_path / "erp4.dump.zst", artifact, workdir),
+    ):
+        pytest.fail("it was unpacked")
+
+    assert str(workdir) in caught.value.what
+    assert caught.value.remedy
+    assert list(workdir.iterdir()) == []
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

@@ -11,6 +11,7 @@ import pytest
 
 from backup_assets.errors import Refused, SettingsError
 from backup_assets.local import WORK_DIRECTORY, local_store, place_of
+from backup_assets.named_stores import store_named
 from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.postgres.server_binaries import find_server_binaries
 from backup_assets.postgres.throw_away import throw_away_cluster
@@ -33,6 +34,7 @@ from backup_assets_tests.restore.drilling import (
     with_stores,
 )
 from backup_assets_tests.restore.restoring import Erp, databases_of, flip_bit, reseal, server_state
+from backup_assets_tests.sets.examples import a_verification, proof_of, put_record
 from backup_assets_tests.sources import capture, catalog_of, no_log
 from backup_assets_tests.stores.object_server import REGION, ObjectServer, object_server
 
@@ -114,6 +116,20 @@ def test_a_drill_restores_the_farthest_copy_tries_the_application_and_leaves_not
     assert nothing_left(settings)
 
 
+def test_a_drill_counts_after_a_verification_that_a_wrong_clock_dated_ahead(settings: Settings):
+    captured = capture(settings).manifest
+    copied_to(settings, "usb")
+    wrong = a_verification(captured.id, at=captured.generated_at + timedelta(hours=20), passed=False, store="usb")
+    put_record(store_named(settings, "usb"), wrong, place_of(settings.databases[0], settings))
+
+    done = drilled(settings)
+
+    (one,) = sets_in(settings, "usb")
+    assert [record.passed for record in one.verifications][-2:] == [False, True]
+    assert proof_of(one) is not None
+    assert any("a clock was wrong" in note for note in done.notes)
+
+
 def test_the_outcome_lies_beside_the_set_in_both_stores_and_counts_as_the_highest_proof(settings: Settings):
     captured = capture(settings).manifest
     copied_to(settings, "usb")
@@ -123,8 +139,9 @@ def test_the_outcome_lies_beside_the_set_in_both_stores_and_counts_as_the_highes
     for name in ("local", "usb"):
         (one,) = sets_in(settings, name)
         assert kinds(one)[-2:] == ["drill", "verification"]
-        assert one.verified is not None
-        assert (one.verified.level, one.verified.store, one.verified.content) == ("drilled", "usb", True)
+        proof = proof_of(one)
+        assert proof is not None
+        assert (proof.level, proof.store, proof.content) == ("drilled", "usb", True)
         (record,) = [record for record in one.records if isinstance(record, DrillRecord)]
         assert record == done.record
     assert record.passed
@@ -167,7 +184,7 @@ def test_an_encrypted_copy_is_drilled_with_the_key_and_fails_without_it(
 
     without = drilled(writing)
     (there,) = sets_in(writing, "usb")
-    assert there.verified is None
+    assert proof_of(there) is None
     assert "key" in str(only_problem(without))
 
     reading = EncryptionSettings(recipients=(keyrings.lena,), gpg_homedir=keyrings.vault)
@@ -177,8 +194,9 @@ def test_an_encrypted_copy_is_drilled_with_the_key_and_fails_without_it(
     assert done.set_id == captured.id
     assert any("3 attachments" in sentence for sentence in done.confirmed)
     (there,) = sets_in(writing, "usb")
-    assert there.verified is not None
-    assert there.verified.level == "drilled"
+    proof = proof_of(there)
+    assert proof is not None
+    assert proof.level == "drilled"
     records = [record for record in there.records if isinstance(record, DrillRecord)]
     assert [(record.passed, record.database_bytes, record.attachment_files) for record in records] == [
         (False, 0, 0),
@@ -211,8 +229,9 @@ def test_a_drill_from_a_bucket_needs_nothing_of_the_local_store(
     assert (done.store, done.set_id) == ("tokyo", newest.id)
     assert "farthest: a bucket (nearer: usb, local)" in done.reason
     found = {one.id: one for one in sets_in(here, "tokyo")}[newest.id]
-    assert found.verified is not None
-    assert found.verified.level == "drilled"
+    proof = proof_of(found)
+    assert proof is not None
+    assert proof.level == "drilled"
 
 
 def test_a_role_that_may_only_read_is_a_note_and_the_local_store_has_the_record(
@@ -243,9 +262,10 @@ def test_a_role_that_may_only_read_is_a_note_and_the_local_store_has_the_record(
 def test_a_health_check_that_fails_is_a_failed_drill_of_a_set_that_is_good(settings: Settings, tmp_path: Path):
     capture(settings)
     copied_to(settings, "usb")
-    drill = application(tmp_path, ("/broken", None))
-    (check,) = drill.http_checks
-    drill = drill.model_copy(update={"http_checks": (check.model_copy(update={"timeout_seconds": 3}),)})
+    # The first one waits until the application has started; only what it answers then is asked for a short time.
+    drill = application(tmp_path, ("/health", "100 invoices"), ("/broken", None))
+    healthy, broken = drill.http_checks
+    drill = drill.model_copy(update={"http_checks": (healthy, broken.model_copy(update={"timeout_seconds": 3}))})
 
     done = drilled(with_drill(settings, drill))
 
@@ -254,8 +274,9 @@ def test_a_health_check_that_fails_is_a_failed_drill_of_a_set_that_is_good(setti
     assert "500 instead of 200" in problem.found
     assert done.within_rto is None
     (one,) = sets_in(settings, "local")
-    assert one.verified is not None
-    assert one.verified.level == "restored"
+    proof = proof_of(one)
+    assert proof is not None
+    assert proof.level == "restored"
     assert nothing_left(settings)
 
 
@@ -290,7 +311,7 @@ def test_wrong_content_in_the_restored_data_fails_the_drill_and_the_set(settings
     assert problem.what == "content of public.invoices"
     assert problem.expected == "12345"
     (one,) = sets_in(settings, "usb")
-    assert one.verified is None
+    assert proof_of(one) is None
     assert [(record.level, record.passed) for record in one.verifications] == [("drilled", False)]
 
 
@@ -306,8 +327,9 @@ def test_a_drill_that_takes_longer_than_promised_fails_and_names_the_slowest_ste
     slowest = max(done.stages, key=lambda name: done.stages[name])
     assert f"`{slowest}` took longest" in problem.remedy
     (one,) = sets_in(settings, "usb")
-    assert one.verified is not None
-    assert one.verified.level == "restored"
+    proof = proof_of(one)
+    assert proof is not None
+    assert proof.level == "restored"
     assert "**NOT MET**" in report(done)
 
 
@@ -342,8 +364,8 @@ def test_a_damaged_file_fails_the_drill_and_voids_the_proof_of_that_copy(setting
     problem = only_problem(done)
     assert f"the set {captured.id} is damaged in the folder {usb}" in problem.what
     assert "SHA-256" in problem.found
-    assert sets_in(settings, "usb")[0].verified is None
-    assert sets_in(settings, "local")[0].verified is None
+    assert proof_of(sets_in(settings, "usb")[0]) is None
+    assert proof_of(sets_in(settings, "local")[0]) is None
 
 
 def test_newer_sets_that_had_to_be_passed_over_are_noted(settings: Settings, usb: Path):
@@ -356,6 +378,26 @@ def test_newer_sets_that_had_to_be_passed_over_are_noted(settings: Settings, usb
     assert done.passed
     assert done.set_id == older.id
     assert f"the newer set {newer.id} is incomplete" in report(done)
+
+
+def test_a_set_that_a_wrong_clock_dated_ahead_is_good_and_its_drill_fails_because_nobody_knows_its_age(
+    settings: Settings,
+):
+    captured = capture(settings).manifest
+    ahead = datetime.now(UTC) + timedelta(days=300)
+    reseal(settings, captured, lambda tree: tree["snapshot"].update(taken_at=ahead.isoformat()))
+    capture(settings)
+    copied_to(settings, "usb")
+
+    done = drilled(settings, selector=captured.id)
+
+    assert "still to come" in only_problem(done).what
+    assert done.age_hours is None
+    assert done.record is not None
+    assert done.record.age_hours is None
+    assert "| cannot be said | **unknown** |" in report(done)
+    assert proof_of(next(one for one in sets_in(settings, "usb") if one.id == captured.id)) is not None
+    assert drilled(settings).set_id != captured.id
 
 
 def test_a_past_month_takes_a_set_of_then_and_its_age_counts_at_the_end_of_it(settings: Settings):

@@ -13,6 +13,7 @@ from backup_assets.settings import DatabaseSettings, DrillSettings, ScheduleSett
 from backup_assets_tests.offsite.copying import folder_store
 from backup_assets_tests.restore.drilling import copied_to, sets_in, with_drill
 from backup_assets_tests.restore.restoring import Erp
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import capture
 
 KEY = dg.AssetKey(["erp4", "restore_drill"])
@@ -72,8 +73,9 @@ def test_a_drill_that_passes_is_shown_with_its_times_and_its_report(settings: Se
     assert Path(str(figures["report_path"])).read_text() == figures["report"]
     assert instance.get_materialized_partitions(KEY) == {month}
     (one,) = sets_in(settings, "usb")
-    assert one.verified is not None
-    assert one.verified.level == "drilled"
+    proof = proof_of(one)
+    assert proof is not None
+    assert proof.level == "drilled"
 
 
 def test_a_drill_that_fails_stores_its_check_and_makes_the_run_fail(settings: Settings):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from backup_assets.ciphers.configured import configured_cipher
 from backup_assets.ciphers.contract import MissingPrivateKey
-from backup_assets.errors import CheckFailed
+from backup_assets.errors import CheckFailed, Refused
 from backup_assets.local import local_store, place_of, work_directory
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import copy_slot
@@ -20,10 +21,11 @@ from backup_assets.restore.restore import Restore, Restored, RestoreRequest
 from backup_assets.restore.verification import Proof, verify_set
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.records import Level
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import DumpSettings, EncryptionSettings, Settings
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
 from backup_assets_tests.restore.restoring import Erp, quiet
+from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import connect, no_log
 
 
@@ -60,7 +62,7 @@ def an_encrypted_erp(
     for one in catalog_in(local, place_of(database, settings)).sets():
         assert verify_set(database, settings, local, one, log=quiet).record.passed
     encrypt_sets(database, settings, catalog_in(local, place_of(database, settings)).sets(), log=no_log)
-    assert remove_plain_files(database, settings, log=no_log) > 0
+    assert remove_plain_files(database, settings, log=no_log).freed_bytes > 0
     copied = copy_slot(database, settings, store_named(settings, "usb"), manifest.slot, log=no_log)
     assert [one.state for one in copied] == ["copied", "copied"]
     elsewhere = settings.model_copy(update={"backup_dir": tmp_path / "elsewhere", "encryption": restorer})
@@ -126,7 +128,7 @@ def test_without_a_key_the_missing_one_is_named_and_nothing_is_recorded(
         assert "AGE_IDENTITY_FILE" in str(failure.value)
     with pytest.raises(MissingPrivateKey):
         verified(without, "restored")
-    assert newest(without).verified is not None  # that of the host, copied with the set
+    assert proof_of(newest(without)) is not None  # that of the host, copied with the set
     assert [record.store for record in newest(without).verifications] == ["local"]
     assert erp.state() == before
 
@@ -162,6 +164,36 @@ def test_damage_in_an_encrypted_file_is_told_before_anything_is_touched(an_encry
     assert str(there.problems[0]) == "told only by the record in the store where it was made"
 
 
+def test_an_encrypted_copy_that_was_put_right_is_proven_again_where_no_contents_are_hashed(
+    an_erp: Erp, age_keys: AgeKeys, tmp_path: Path
+) -> None:
+    (tmp_path / "usb").mkdir()
+    unhashed = an_erp.settings.databases[0].model_copy(update={"dump": DumpSettings(content_hashes="never")})
+    settings = an_erp.settings.model_copy(
+        update={
+            "databases": (unhashed,),
+            "stores": (folder_store(tmp_path / "usb"),),
+            "encryption": EncryptionSettings(
+                cipher="age", recipients=(age_keys.rob,), age_identity_file=age_keys.rob_file
+            ),
+        }
+    )
+    manifest = replace(an_erp, settings=settings).captured().manifest
+    place = place_of(unhashed, settings)
+    encrypt_sets(unhashed, settings, catalog_in(local_store(settings), place).sets(), log=no_log)
+    copy_slot(unhashed, settings, store_named(settings, "usb"), manifest.slot, log=no_log)
+    dump = newest(settings).manifest.artifact("dump")
+    assert dump is not None
+    flip_a_bit(tmp_path / "usb" / place.key(dump.name))
+    failed = verified(settings, "restored").record
+    flip_a_bit(tmp_path / "usb" / place.key(dump.name))
+
+    again = verified(settings, "restored").record
+
+    assert [(one.passed, one.content) for one in (failed, again)] == [(False, False), (True, False)]
+    assert newest(settings).proof_at(again.started_at) == again
+
+
 def test_an_envelope_with_the_manifest_of_another_set_is_refused(an_encrypted_erp: tuple[Erp, Settings]) -> None:
     _, settings = an_encrypted_erp
     store, place = store_named(settings, "usb"), place_of(settings.databases[0], settings)
@@ -185,6 +217,27 @@ def test_an_opened_set_has_its_own_figures(an_encrypted_erp: tuple[Erp, Settings
 
     assert found.manifest == newest(erp.settings, "local").manifest
     assert found.envelope == chosen.manifest
+
+
+def test_a_dump_that_was_decrypted_by_hand_beside_its_envelope_is_told_what_is_missing(
+    an_encrypted_erp: tuple[Erp, Settings], tmp_path: Path
+) -> None:
+    _, settings = an_encrypted_erp
+    database = settings.databases[0]
+    chosen = newest(settings)
+    assert settings.stores[0].directory is not None
+    root = settings.stores[0].directory / place_of(database, settings).root
+    names = {artifact.role: root / artifact.name for artifact in chosen.manifest.artifacts}
+    cipher = configured_cipher(settings.encryption)
+    by_hand = names["dump"].with_suffix("")
+    cipher.decrypt(names["dump"], by_hand)
+
+    with pytest.raises(Refused, match="describes the encrypted files") as refused:
+        open_named_files(NamedFiles(by_hand), database, settings)
+
+    assert f"name the encrypted file, {names['dump'].name}," in refused.value.remedy
+    cipher.decrypt(names["manifest"], by_hand.with_name(f"{chosen.id}.manifest.json"))  # as the message says
+    assert open_named_files(NamedFiles(by_hand), database, settings).compared
 
 
 def test_encrypted_files_that_are_named_are_decrypted_with_what_belongs_to_them(

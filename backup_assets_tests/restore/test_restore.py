@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backup_assets.errors import CheckFailed, EnvironmentFault, Refused
+from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
+from backup_assets.local import local_store
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.names import quote_literal
 from backup_assets.postgres.server import Server
@@ -19,6 +21,7 @@ from backup_assets.postgres.server_binaries import find_server_binaries
 from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.restore.database import Selection
 from backup_assets.restore.leftovers import sole_restore
+from backup_assets.restore.restore import Restore, RestoreRequest
 from backup_assets.sets.records import RestoreRecord
 from backup_assets_tests.conftest import ClusterOf, SourceOf
 from backup_assets_tests.restore.restoring import (
@@ -155,17 +158,73 @@ def test_drop_old_leaves_only_the_restored_ones(an_erp: Erp):
     assert outcome.record.kept_old_database is None
 
 
+def test_drop_old_keeps_what_came_there_after_the_plan_was_shown(an_erp: Erp):
+    an_erp.captured()
+    into, there, said = unique("copy"), an_erp.attachments.parent / "copies", list[str]()
+
+    def meanwhile(line: str) -> None:
+        said.append(line)
+        if line.startswith("attachments: "):  # all of it is restored beside; what is left is to swap
+            make_database(an_erp.cluster, into, "CREATE TABLE precious (id int)", "INSERT INTO precious VALUES (42)")
+            there.mkdir()
+            (there / "precious.pdf").touch()
+
+    chosen = catalog_of(an_erp.settings).resolve()
+    request = RestoreRequest(into=into, attachments_to=there, drop_old=True, confirmed=True)
+    store = local_store(an_erp.settings)
+    outcome = Restore(an_erp.settings.databases[0], an_erp.settings, store, chosen, request, log=meanwhile).run()
+
+    assert "will replace nothing" in said[0]
+    assert rows_of(an_erp.cluster, into) == ROWS
+    assert content(there) == ORIGINAL
+    kept = outcome.record.kept_old_database
+    assert kept is not None
+    assert rows_of(an_erp.cluster, kept) == {"public.precious": 1}
+    database, attachments = outcome.kept
+    assert database == f"database {kept}"
+    assert (Path(attachments.removeprefix("attachments ")) / "precious.pdf").exists()
+    assert [item for item in outcome.kept if any(line.startswith(f"{item} is kept") for line in said)] == [
+        *outcome.kept
+    ]
+
+
+def test_drop_old_keeps_another_database_that_took_the_name_of_the_one_that_was_shown(an_erp: Erp):
+    an_erp.captured()
+    into = unique("copy")
+    make_database(an_erp.cluster, into, "CREATE TABLE shown ()")
+
+    def renamed(line: str) -> None:
+        if line.startswith("compare: "):
+            with connect(an_erp.cluster, "postgres") as connection:
+                connection.execute(f"ALTER DATABASE {into} RENAME TO {into}_2")  # type: ignore[arg-type]
+            make_database(an_erp.cluster, into, "CREATE TABLE precious ()")
+
+    chosen = catalog_of(an_erp.settings).resolve()
+    request = RestoreRequest(into=into, drop_old=True, confirmed=True)
+    store = local_store(an_erp.settings)
+    outcome = Restore(an_erp.settings.databases[0], an_erp.settings, store, chosen, request, log=renamed).run()
+
+    assert outcome.record.kept_old_database is not None
+    assert rows_of(an_erp.cluster, outcome.record.kept_old_database) == {"public.precious": 0}
+    assert rows_of(an_erp.cluster, f"{into}_2") == {"public.shown": 0}
+
+
 def test_sessions_are_ended_also_of_clients_that_connect_again_at_once(an_erp: Erp):
     an_erp.captured()
     an_erp.source.execute("DELETE FROM accounting.entries")
 
+    log = an_erp.cluster.data_directory / "server.log"
+    before = log.stat().st_size
+
     with a_busy_application(an_erp.source, clients=3) as application:
-        outcome = an_erp.restore()
+        an_erp.restore()
         application.wait_for_rows(100)
 
     assert an_erp.rows() == ROWS
-    # A rename that meets somebody gives up after five seconds: the first one has met nobody.
-    assert outcome.record.stages["swap"] < 5
+    # A rename that meets somebody gives up after five seconds, and the server says why: the first one has met nobody.
+    said = log.read_bytes()[before:]
+    assert b"terminating connection due to administrator command" in said
+    assert b"is being accessed by other users" not in said
 
 
 def test_an_attachments_directory_keeps_its_permissions(an_erp: Erp):
@@ -360,6 +419,38 @@ def test_restore_without_roles_makes_none(an_erp: Erp):
     an_erp.restore(into=unique("copy"), with_roles=False)
 
     assert an_erp.source.value(f"SELECT count(*) FROM pg_roles WHERE rolname = '{role}'") == 0
+
+
+@pytest.mark.parametrize("where", ["a setting of a role in the database", "a user mapping"])
+def test_a_role_that_is_missing_is_named_and_no_secret_of_the_statement_is_told_or_recorded(an_erp: Erp, where: str):
+    role = unique("api")
+    mapping = f"CREATE USER MAPPING FOR {role} SERVER far OPTIONS (password 'very-secret')"
+    statements = {
+        "a setting of a role in the database": (
+            f"ALTER ROLE {role} IN DATABASE {an_erp.name} SET app.jwt_secret = 'very-secret'",
+        ),
+        "a user mapping": (
+            "CREATE EXTENSION postgres_fdw",
+            "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw",
+            mapping,
+        ),
+    }
+    an_erp.source.execute(f"CREATE ROLE {role}", *statements[where])
+    captured = an_erp.captured()
+    an_erp.source.execute(
+        *(("DROP EXTENSION postgres_fdw CASCADE",) if where == "a user mapping" else ()), f"DROP ROLE {role}"
+    )
+
+    with pytest.raises(BackupError) as caught:
+        an_erp.restore(into=unique("copy"), with_roles=False)
+
+    assert f'role "{role}" does not exist' in caught.value.why
+    assert "CREATE ROLE" in caught.value.remedy
+    assert "--without-roles" in caught.value.remedy
+    assert "very-secret" not in "".join(traceback.format_exception(caught.value))
+    (record,) = records(an_erp, captured.manifest.id)
+    assert not record.passed
+    assert b"very-secret" not in record.to_json()
 
 
 # -- somewhere else ----------------------------------------------------------------------------------------------------
@@ -603,11 +694,11 @@ class Application:
 
     def wait_until_inside(self, clients: int) -> None:
         for _ in range(clients):
-            assert self._inside.acquire(timeout=20)
+            assert self._inside.acquire(timeout=120)
 
     def wait_for_rows(self, rows: int) -> None:
         with self._seen:
-            assert self._seen.wait_for(lambda: self._rows == rows, timeout=20)
+            assert self._seen.wait_for(lambda: self._rows == rows, timeout=120)
 
     def stop(self) -> None:
         self._stop.set()

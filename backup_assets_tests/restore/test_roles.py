@@ -10,7 +10,7 @@ from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
 from backup_assets.restore.roles import RestoredRoles, restore_roles, select_statements
-from backup_assets_tests.restore.restoring import can_log_in, server_state, unique
+from backup_assets_tests.restore.restoring import Erp, can_log_in, server_state, unique
 from backup_assets_tests.sources import connect
 
 END = "\n--\n-- PostgreSQL database cluster dump complete\n--\n"
@@ -56,6 +56,32 @@ def test_an_existing_role_gets_no_rights_by_a_restore_and_the_operator_is_told()
     assert grant in outcome.left_out
     assert grant not in wanted
     assert "GRANT readers TO clerk GRANTED BY postgres" in wanted
+
+
+def test_rights_to_set_parameters_come_back_with_new_roles_only():
+    old, new = (f"GRANT SET ON PARAMETER session_replication_role TO {name}" for name in ('"Old one"', "clerk"))
+    everybody = "GRANT ALL ON PARAMETER log_statement TO PUBLIC"
+    revoked = "REVOKE ALL ON PARAMETER log_statement FROM postgres"
+    script = "CREATE ROLE clerk;\n" + "".join(f"{one};\n" for one in (old, new, everybody, revoked))
+
+    wanted, outcome = select_statements(script, {"postgres", "Old one"})
+
+    assert wanted == ["CREATE ROLE clerk", new]
+    assert outcome.left_out == (old, everybody, revoked)
+
+
+def test_a_right_that_was_taken_from_an_existing_role_does_not_come_back(an_erp: Erp):
+    role, right = unique("clerk"), "session_replication_role"
+    an_erp.source.execute(f"CREATE ROLE {role}", f"GRANT SET ON PARAMETER {right} TO {role}")
+    try:
+        an_erp.captured()
+        an_erp.source.execute(f"REVOKE SET ON PARAMETER {right} FROM {role}")
+
+        an_erp.restore(into=unique("copy"))
+
+        assert not an_erp.source.value(f"SELECT has_parameter_privilege('{role}', '{right}', 'SET')")
+    finally:
+        an_erp.source.execute(f"REVOKE ALL ON PARAMETER {right} FROM {role}")
 
 
 def test_roles_are_restored_on_a_server_and_twice_is_as_once(a_tidy_server: Cluster, tmp_path: Path):

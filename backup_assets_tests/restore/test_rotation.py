@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import errno
+import hashlib
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +21,11 @@ from backup_assets.sets.records import VerificationRecord
 from backup_assets.settings import DatabaseSettings, EncryptionSettings, Settings, VerificationSettings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.offsite.copying import copied, flip_a_bit, folder_store, settings_with
+from backup_assets_tests.restore.restoring import path_of
 from backup_assets_tests.retention.test_pruning import filled
-from backup_assets_tests.sets.examples import put_record
+from backup_assets_tests.sets.examples import a_verification, put_record
 from backup_assets_tests.sets.histories import DAY, HOUR, NIGHT, NOW, a_set
-from backup_assets_tests.sources import Source, capture, listed, no_log
+from backup_assets_tests.sources import Source, capture, catalog_of, listed, no_log
 
 DATABASE = DatabaseSettings(name="erp4", database="erp4")
 
@@ -79,9 +84,26 @@ def test_the_last_look_at_a_copy_may_be_recorded_in_another_store(settings: Sett
     )  # fmt: skip
     put_record(store_named(settings, "local"), record)
 
-    looked_at = {copy.store: copy.looked_at for copy in copies_of(settings.databases[0], settings)}
+    looked_at = {copy.store: copy.looked_at for copy in copies_of(settings.databases[0], settings, now=NOW)}
 
     assert looked_at == {"local": NIGHT + HOUR, "usb": NOW - HOUR}
+
+
+def test_a_look_from_the_future_is_none_and_the_copy_has_its_turn_tonight(settings: Settings) -> None:
+    one = a_set(NIGHT, "complete")
+    filled(settings, [one], "local")
+    wrong = a_verification(one.id, at=NOW.astimezone(UTC) + 300 * DAY)
+    put_record(store_named(settings, "local"), wrong)
+
+    def tonight() -> list[Copy]:
+        return due(copies_of(settings.databases[0], settings, now=NOW), settings.databases[0], NOW)
+
+    assert [copy.set.id for copy in tonight()] == [one.id]
+    again = a_verification(one.id, at=NOW.astimezone(UTC)).model_copy(
+        update={"ordered_at": wrong.order + timedelta(microseconds=1)}
+    )
+    put_record(store_named(settings, "local"), again)
+    assert tonight() == []
 
 
 def test_a_store_that_does_not_answer_is_told_and_the_others_are_looked_at(settings: Settings, tmp_path: Path) -> None:
@@ -89,7 +111,7 @@ def test_a_store_that_does_not_answer_is_told_and_the_others_are_looked_at(setti
     (tmp_path / "usb").rmdir()
     unread: dict[str, Exception] = {}
 
-    copies = copies_of(settings.databases[0], settings, unread)  # type: ignore[arg-type]
+    copies = copies_of(settings.databases[0], settings, unread, now=NOW)  # type: ignore[arg-type]
 
     assert [copy.store for copy in copies] == ["local"]
     assert list(unread) == ["usb"]
@@ -117,6 +139,65 @@ def test_copies_are_restored_again_and_only_one_that_is_damaged_fails(a_database
     assert (outcomes["local"].proof.record.level, outcomes["local"].proof.record.content) == ("restored", True)
     assert (done.copies, done.overdue, done.unread) == (2, (), {})
     assert [record.store for one in listed(settings) for record in one.verifications] == ["local"]
+
+
+class ADisk:
+    """Answers for one file as a disk does that cannot or may not give its content."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._read = hashlib.file_digest
+        self._path: Path | None = None
+        self._code = 0
+        monkeypatch.setattr(hashlib, "file_digest", self._file_digest)
+
+    def answers(self, code: int, path: Path) -> None:
+        self._path, self._code = path, code
+
+    def _file_digest(self, handle: Any, digest: str) -> Any:
+        if Path(handle.name) == self._path:
+            raise OSError(self._code, os.strerror(self._code), handle.name)
+        return self._read(handle, digest)
+
+
+@pytest.fixture
+def a_disk(monkeypatch: pytest.MonkeyPatch) -> ADisk:
+    return ADisk(monkeypatch)
+
+
+def test_a_file_that_the_disk_cannot_give_is_damage_and_the_next_copy_has_its_turn(
+    a_database: Source, a_disk: ADisk
+) -> None:
+    settings = a_database.settings(verification=VerificationSettings(every_days=2))
+    older, newer = (capture(settings).manifest for _ in range(2))
+    a_disk.answers(errno.EIO, path_of(settings, older, "dump"))
+
+    rotation = rotate(settings.databases[0], settings, log=no_log, now=lambda: datetime.now(UTC) + 2 * DAY)
+
+    outcomes = {one.copy.set.id: one.proof.record for one in rotation.checked if one.proof is not None}
+    assert (outcomes[older.id].passed, outcomes[newer.id].passed) == (False, True)
+    assert "cannot be read: Input/output error" in outcomes[older.id].problems[0].found
+    found = catalog_of(settings).find(older.id)
+    assert found is not None
+    assert found.verifications == (outcomes[older.id],)
+
+
+def test_a_file_that_may_not_be_read_is_told_and_the_next_copy_has_its_turn(a_database: Source, a_disk: ADisk) -> None:
+    settings = a_database.settings(verification=VerificationSettings(every_days=2))
+    older, newer = (capture(settings).manifest for _ in range(2))
+    dump = path_of(settings, older, "dump")
+    a_disk.answers(errno.EACCES, dump)
+
+    rotation = rotate(settings.databases[0], settings, log=no_log, now=lambda: datetime.now(UTC) + 2 * DAY)
+
+    first, second = rotation.checked
+    assert (first.copy.set.id, second.copy.set.id, second.passed) == (older.id, newer.id, True)
+    assert first.proof is None
+    assert first.error is not None
+    assert "permission denied" in first.error.what
+    assert str(dump) in first.error.why
+    found = catalog_of(settings).find(older.id)
+    assert found is not None
+    assert found.verifications == ()
 
 
 def test_an_encrypted_copy_whose_key_is_elsewhere_is_compared_byte_by_byte(

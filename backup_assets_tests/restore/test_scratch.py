@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from backup_assets.restore.scratch import scratch_server
 from backup_assets.sets.manifest import Manifest
 from backup_assets.settings import ServerSettings, Settings, VerificationSettings
 from backup_assets_tests.conftest import ClusterOf
-from backup_assets_tests.restore.restoring import Erp, server_state, verified
+from backup_assets_tests.restore.restoring import Erp, reseal, server_state, verified
 from backup_assets_tests.sources import catalog_of, make_database
 
 
@@ -118,6 +119,36 @@ def test_a_throw_away_server_is_of_the_major_of_the_source_and_gone_afterwards(a
         assert directory.exists()
 
     assert not directory.exists()
+
+
+def of_size(tree: dict[str, Any], size: int) -> None:
+    tree["server"]["database_bytes"] = size
+
+
+def test_a_database_that_does_not_fit_beside_is_told_before_it_is_restored_on_trial(
+    an_erp: Erp, a_lasting_scratch: Cluster
+):
+    captured = an_erp.captured().manifest
+    reseal(an_erp.settings, captured, lambda tree: of_size(tree, 10**15))
+
+    with pytest.raises(EnvironmentFault, match="not enough free disk for a trial restore") as caught:
+        verified(an_erp.settings, captured.id)
+
+    assert "TMPDIR" in caught.value.remedy
+    assert "verification.scratch" in caught.value.remedy
+    found = catalog_of(an_erp.settings).find(captured.id)
+    assert found is not None
+    assert found.verifications == ()
+    named = with_scratch(an_erp, a_lasting_scratch.server_settings())
+    assert verified(named, captured.id).record.passed
+
+
+def test_some_tables_of_a_large_database_are_restored_on_trial_where_they_fit(an_erp: Erp):
+    settings = an_erp.source.settings(important_tables=("customers",))
+    captured = an_erp.source.captured(settings, kind="important_tables").manifest
+    reseal(settings, captured, lambda tree: of_size(tree, 10**15))
+
+    assert verified(settings, captured.id).record.passed
 
 
 def test_a_server_that_is_newer_than_any_here_is_a_fault_that_says_what_to_install(an_erp: Erp):

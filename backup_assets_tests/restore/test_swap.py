@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -7,8 +11,12 @@ import pytest
 
 from backup_assets.errors import EnvironmentFault
 from backup_assets.postgres.cluster import Cluster
+from backup_assets.postgres.server import Server
 from backup_assets.restore.swap import maintenance_database, side_name, swap_database, swap_directory
+from backup_assets.settings import ContainerSettings
 from backup_assets_tests.conftest import SourceOf
+from backup_assets_tests.postgres.engines import an_engine
+from backup_assets_tests.restore.lost_answers import lossy_way
 from backup_assets_tests.restore.restoring import databases_of, server_state, unique
 from backup_assets_tests.sources import Source, make_database
 
@@ -66,6 +74,13 @@ def test_when_the_second_rename_fails_the_first_is_taken_back(a_pair: tuple[Sour
     assert server_state(live.cluster) == before
 
 
+def test_where_neither_is_there_nothing_is_taken_for_replaced(a_pair: tuple[Source, Source]):
+    live, _ = a_pair
+
+    with pytest.raises(EnvironmentFault, match="could not be replaced"):
+        swap_database(live.server, "no such database", unique("lost"), unique("kept"))
+
+
 def test_a_name_that_is_taken_replaces_nothing(a_pair: tuple[Source, Source]):
     live, new = a_pair
     kept = unique("kept")
@@ -89,6 +104,33 @@ def test_open_sessions_and_open_transactions_are_ended(a_pair: tuple[Source, Sou
         for connection in (idle, busy):
             with pytest.raises(Exception, match=r"terminating connection|closed"):
                 connection.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("in_container", [False, True], ids=["direct", "container"])
+def test_databases_that_were_renamed_although_the_answer_was_lost_are_replaced(
+    a_pair: tuple[Source, Source], tmp_path: Path, in_container: bool
+):
+    live, new = a_pair
+    kept = unique("kept")
+    with tempfile.TemporaryDirectory(prefix="way-") as short, lossy_way(live.cluster, Path(short)) as way:
+        changed: dict[str, object] = {"host": way.host}
+        if in_container:
+            engine = an_engine(tmp_path, live.cluster)
+            engine.write_text(engine.read_text().replace(str(live.cluster.socket_directory), way.host))
+            changed = {"container": ContainerSettings(name="erp-db", engine=str(engine))}
+
+        assert swap_database(Server.from_settings(live.server_settings(**changed)), new.name, live.name, kept)
+
+        assert way.lost
+    assert {live.name, kept} <= databases_of(live.cluster)
+    assert new.name not in databases_of(live.cluster)
+
+
+def a_disk_that_answers(code: int) -> Callable[[int], None]:
+    def fsync(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fsync
 
 
 @pytest.fixture
@@ -129,6 +171,32 @@ def test_when_the_new_directory_is_missing_the_live_one_is_put_back(directories:
 
     assert [path.name for path in live.iterdir()] == ["live.pdf"]
     assert not kept.exists()
+
+
+def test_both_directories_are_as_they_were_when_the_renames_cannot_be_forced_to_disk(
+    directories: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    new, live, kept = directories
+    monkeypatch.setattr(os, "fsync", a_disk_that_answers(errno.EIO))
+
+    with pytest.raises(EnvironmentFault, match="it is as it was"):
+        swap_directory(new, live, kept)
+
+    assert [path.name for path in live.iterdir()] == ["live.pdf"]
+    assert [path.name for path in new.iterdir()] == ["new.pdf"]
+    assert not kept.exists()
+
+
+def test_a_file_system_that_knows_no_fsync_of_directories_is_good_enough(
+    directories: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    new, live, kept = directories
+    monkeypatch.setattr(os, "fsync", a_disk_that_answers(errno.EINVAL))
+
+    assert swap_directory(new, live, kept)
+
+    assert [path.name for path in live.iterdir()] == ["new.pdf"]
+    assert [path.name for path in kept.iterdir()] == ["live.pdf"]
 
 
 def test_what_is_kept_already_is_not_overwritten(directories: tuple[Path, Path, Path]):

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from backup_assets.errors import EnvironmentFault
+from backup_assets.errors import EnvironmentFault, TransientFault
 from backup_assets.files import sha256_of
-from backup_assets.local import local_store
+from backup_assets.local import local_store, place_of
+from backup_assets.named_stores import catalog_in
+from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.restore.verification import verify_set
 from backup_assets.sets.records import Level
 from backup_assets.settings import VerificationSettings
 from backup_assets.stores.folder import FolderStore
-from backup_assets_tests.restore.restoring import Erp, path_of, quiet, verified
+from backup_assets_tests.offsite.copying import flip_a_bit
+from backup_assets_tests.restore.restoring import Erp, path_of, quiet, unique, verified
+from backup_assets_tests.sets.examples import a_verification, proof_of, put, put_record
 from backup_assets_tests.sources import catalog_of
 
 
@@ -27,7 +33,7 @@ def test_a_good_set_passes_and_its_record_says_at_which_level(an_erp: Erp, level
     assert proof.record.problems == ()
     assert next(iter(proof.record.durations)) == "stored"
     assert ("readable" in proof.record.durations) == (level != "stored")
-    assert (found.verified is not None) == (level == "restored")
+    assert (proof_of(found) is not None) == (level == "restored")
     assert proof.record.server_major == (17 if level == "restored" else None)
     assert (proof.rows, proof.tables) == (220, 3)
 
@@ -40,6 +46,62 @@ def test_content_counts_as_compared_only_when_it_was(an_erp: Erp):
     assert verified(an_erp.settings, hashed.id).record.content
     assert not verified(an_erp.settings, hashed.id, content=False).record.content
     assert not verified(an_erp.settings, hashed.id, "readable").record.content
+
+
+def test_content_counts_as_compared_only_when_that_of_large_objects_was(an_erp: Erp):
+    role = unique("reader")
+    an_erp.source.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'pw' BYPASSRLS",
+        f"GRANT USAGE ON SCHEMA accounting TO {role}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public, accounting TO {role}",
+        f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public, accounting TO {role}",
+        "SELECT lo_from_bytea(4711, 'scan')",
+        f"GRANT SELECT ON LARGE OBJECT 4711 TO {role}",
+    )
+    reader = an_erp.source.server_settings(user=role, password=SecretStr("pw"))
+    uncompared = an_erp.source.captured(an_erp.source.settings(server=reader)).manifest
+    compared = an_erp.captured().manifest
+
+    assert (uncompared.fingerprints.large_objects.count, uncompared.fingerprints.large_objects.content_hash) == (
+        1,
+        None,
+    )
+    assert f'GRANT pg_read_all_data TO "{role}"' in uncompared.warnings[-1]
+    record = verified(an_erp.settings, uncompared.id).record
+    assert (record.passed, record.content) == (True, False)
+    assert verified(an_erp.settings, compared.id).record.content
+
+
+def test_a_failure_counts_after_a_pass_that_a_wrong_clock_dated_ahead_also_when_that_time_has_come(an_erp: Erp):
+    manifest = an_erp.captured().manifest
+    ahead, lines = manifest.generated_at + timedelta(hours=20), list[str]()
+    wrong = verified(an_erp.settings, manifest.id, now=lambda: ahead).record
+    flip_a_bit(path_of(an_erp.settings, manifest, "dump"))
+
+    failed = verified(an_erp.settings, manifest.id, "stored", log=lines.append).record
+
+    assert (wrong.passed, failed.passed) == (True, False)
+    assert wrong.started_at > failed.started_at
+    (found,) = catalog_of(an_erp.settings).sets()
+    assert found.verifications == (wrong, failed)
+    assert [found.proof_at(now) for now in (failed.started_at, ahead + timedelta(days=1))] == [None, None]
+    assert any("a clock was wrong" in line and f"{ahead:%Y-%m-%d %H:%M:%S}" in line for line in lines)
+
+
+def test_the_order_of_verifications_is_also_that_of_those_that_only_the_local_store_could_take(an_erp: Erp):
+    manifest = an_erp.captured().manifest
+    usb = FolderStore(an_erp.settings.backup_dir / "usb", "usb")
+    wrong = a_verification(manifest.id, at=manifest.generated_at + timedelta(hours=20), store="usb")
+    place = place_of(an_erp.settings.databases[0], an_erp.settings)
+    for source in an_erp.settings.backup_dir.joinpath(place.root).rglob("*"):
+        if source.is_file():
+            put(usb, str(source.relative_to(an_erp.settings.backup_dir)), source.read_bytes())
+    put_record(local_store(an_erp.settings), wrong, place)
+    (there,) = catalog_in(usb, place).sets()
+
+    proof = verify_set(an_erp.settings.databases[0], an_erp.settings, usb, there, level="stored", log=quiet)
+
+    assert proof.record.started_at < wrong.started_at < proof.record.order
 
 
 def test_a_verification_leaves_nothing_but_its_record(an_erp: Erp):
@@ -81,6 +143,33 @@ def test_an_environment_that_cannot_answer_fails_and_records_nothing(an_erp: Erp
 
     (found,) = catalog_of(settings).sets()
     assert found.records == ()
+
+
+@pytest.mark.parametrize("work", ["--file=/dev/null", "--exit-on-error"])
+def test_a_program_that_was_killed_says_nothing_about_the_set_and_its_proof_stays(
+    an_erp: Erp, tmp_path: Path, work: str
+):
+    """As the system ends programs where memory is short: once while the dump is read, once while it is restored."""
+    real = choose_clients(find_clients(), 17).directory
+    programs, short = tmp_path / "bin", tmp_path / "memory-is-short"
+    programs.mkdir()
+    for name in ("pg_dump", "pg_dumpall", "psql", "pg_restore"):
+        kill = f"[ -e '{short}' ] && case \"$*\" in *{work}*) kill -9 $$;; esac" if name == "pg_restore" else ":"
+        (programs / name).write_text(f"#!/bin/sh\n{kill}\nexec '{real}/{name}' \"$@\"\n")
+        (programs / name).chmod(0o755)
+    settings = an_erp.source.settings(client_bin_dir=programs)
+    captured = an_erp.source.captured(settings)
+    proof = verified(settings, captured.manifest.id).record
+    short.touch()
+
+    with pytest.raises(TransientFault, match="was killed while it re") as fault:
+        verified(settings, captured.manifest.id)
+
+    assert "signal 9" in fault.value.why
+    found = catalog_of(settings).find(captured.manifest.id)
+    assert found is not None
+    assert found.records == (proof,)
+    assert proof_of(found) == proof
 
 
 def test_the_copy_in_another_store_is_proven_for_itself(an_erp: Erp, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,16 @@ import pytest
 
 from backup_assets.definitions import build_definitions
 from backup_assets.retention.assets import ASSET
+from backup_assets.retention.gone import read_gone
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import RetentionSettings, Settings
-from backup_assets_tests.offsite.copying import folder_store, sets_in, settings_with
-from backup_assets_tests.retention.test_pruning import FEW, filled, keeping_few
+from backup_assets.settings import RetentionSettings, Settings, StoreSettings
+from backup_assets_tests.offsite.copying import flip_a_bit, folder_store, sets_in, settings_with
+from backup_assets_tests.retention.test_pruning import FEW, filled, keeping_few, some_credentials
+from backup_assets_tests.sets.examples import ERP4
 from backup_assets_tests.sets.histories import DAY, HOUR, a_set
 
 KEY = dg.AssetKey(["erp4", ASSET])
+__all__ = ["some_credentials"]
 
 
 @pytest.fixture
@@ -102,6 +106,68 @@ def test_a_store_that_does_not_answer_makes_the_run_red_and_keeps_no_other_from_
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
     assert "local: 3 sets stay" in str(check.description)
+
+
+def test_a_bucket_that_does_not_answer_makes_the_run_red_although_it_is_not_pruned(
+    settings: Settings, an_instance: dg.DagsterInstance, some_credentials: None
+) -> None:
+    bucket = StoreSettings(
+        name="tokyo", kind="s3", bucket="erp4", endpoint_url="http://127.0.0.1:9", addressing_style="path",
+        sse_s3="AES256",
+    )  # fmt: skip
+    settings = settings.model_copy(update={"stores": (*settings.stores, bucket)})
+    filled(settings, of_six_nights())
+
+    result = run(settings, an_instance)
+
+    assert not result.success
+    assert "cannot be reached" in why_it_failed(result)
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert "tokyo: sets there expire by the lifecycle rules" in str(check.description)
+
+
+def test_a_store_of_which_no_manifest_can_be_read_makes_the_run_red(
+    settings: Settings, an_instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    sets = of_six_nights()
+    filled(settings, sets)
+    for one in sets:
+        flip_a_bit(tmp_path / "usb" / ERP4.manifest_key(one.id))
+
+    result = run(settings, an_instance)
+
+    assert not result.success
+    assert "none of the 6 sets in usb can be read" in why_it_failed(result)
+    assert len(sets_in(settings, "local")) == 3
+
+
+@pytest.fixture
+def a_file_that_cannot_be_removed(settings: Settings) -> Iterator[Path]:
+    """The dump of the oldest of six nights, which the file system keeps whatever is asked of it."""
+    sets = of_six_nights()
+    filled(settings, sets, "local")
+    path = settings.backup_dir / ERP4.key(f"db/{sets[-1].id}.dump")
+    if subprocess.run(["chattr", "+i", str(path)], capture_output=True, check=False).returncode:
+        pytest.skip("this file system, or this user, cannot make a file immutable")
+    yield path
+    subprocess.run(["chattr", "-i", str(path)], check=True)
+
+
+def test_a_set_that_is_deleted_by_half_is_gone_and_its_leftover_is_told_with_what_removes_it(
+    settings: Settings, an_instance: dg.DagsterInstance, a_file_that_cannot_be_removed: Path
+) -> None:
+    oldest = a_file_that_cannot_be_removed.stem
+    settings = settings.model_copy(update={"stores": ()})
+
+    result = run(settings, an_instance)
+
+    assert not result.success
+    assert f"{oldest} is deleted, and 1 files of it could not be removed" in why_it_failed(result)
+    assert "backup-assets sweep --store local --apply" in why_it_failed(result)
+    noted = read_gone(settings.databases[0], settings, since=datetime.now(UTC) - DAY)
+    assert oldest in {one.id for note in noted.notes for one in note.sets}
+    assert run(settings, an_instance).success
 
 
 def test_a_plan_that_something_stands_against_is_red_and_deletes_nothing(

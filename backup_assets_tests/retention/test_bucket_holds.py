@@ -12,18 +12,25 @@ from backup_assets.cli.main import main
 from backup_assets.doctor_stores import examine_stores
 from backup_assets.local import local_store
 from backup_assets.named_stores import store_named
+from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.retention.holding import Held, Placed, place_hold, release_holds
-from backup_assets.retention.pruning import prune_all
+from backup_assets.retention.pruning import prune, prune_all
+from backup_assets.retention.unread import unread_in
 from backup_assets.sets.manifest import Hold, Manifest
-from backup_assets.settings import Settings
+from backup_assets.settings import EncryptionSettings, Settings
 from backup_assets.stores.contract import AccessDenied
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_lifecycle import wanted_rules
 from backup_assets.watch.conditions import Expiring
 from backup_assets.watch.facts import look_at
+from backup_assets.watch.memory import Cursor
+from backup_assets.watch.rounds import make_round
+from backup_assets.watch.runs import RunsRead
+from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.offsite.copying import copied, folder_store, sets_in, settings_with
 from backup_assets_tests.offsite.cross_copying import a_bucket_store, use_profiles
 from backup_assets_tests.sets.examples import ERP4, a_manifest, put_set
+from backup_assets_tests.sources import no_log
 from backup_assets_tests.stores.object_server import ObjectServer, object_server
 
 DAY = timedelta(days=1)
@@ -74,9 +81,19 @@ def bucket(settings: Settings) -> S3Store:
 
 
 def classes(settings: Settings, manifest: Manifest) -> set[str | None]:
-    keys = [ERP4.manifest_key(manifest.id), *(ERP4.key(one.name) for one in manifest.artifacts)]
+    keys = [ERP4.manifest_key(manifest.id), *files_of(manifest)]
     store = bucket(settings)
     return {store.tags_of(key).get("retention") for key in keys}
+
+
+def files_of(manifest: Manifest) -> list[str]:
+    return [ERP4.key(one.name) for one in manifest.artifacts]
+
+
+def day_of_removal(settings: Settings, days: int, *keys: str) -> str:
+    """Return the day on which the rules remove the first of these objects, so many days after it was stored."""
+    found = [bucket(settings).stat(key) for key in keys]
+    return f"{min(one.stored_at for one in found if one is not None) + days * DAY:%Y-%m-%d}"
 
 
 def held(settings: Settings, manifest: Manifest, hold: Hold = KEEP) -> Held:
@@ -216,7 +233,7 @@ def test_the_watch_warns_of_a_held_set_that_the_bucket_removes_with_the_day(
 
     assert (one.set_id, one.store) == (differential.id, "s3")
     assert f"held until {KEEP.until:%Y-%m-%d}" in one.why
-    assert f"remove it around {datetime.now(UTC) + 14 * DAY:%Y-%m-%d}" in one.why
+    assert f"remove it around {day_of_removal(settings, 14, *files_of(differential))}" in one.why
 
 
 def test_the_watch_warns_when_only_what_a_held_set_needs_is_removed(
@@ -239,7 +256,8 @@ def test_the_doctor_says_on_which_day_a_held_set_goes(
     (found,) = [one for one in examine_stores(settings.databases[0], settings) if one.name == "holds s3"]
 
     assert found.state == "warn"
-    assert f"remove {full.id}, which it needs, around {datetime.now(UTC) + 56 * DAY:%Y-%m-%d}" in found.found
+    day = day_of_removal(settings, 56, ERP4.manifest_key(full.id))
+    assert f"remove {full.id}, which it needs, around {day}" in found.found
 
 
 def test_the_command_tells_the_day_and_its_status_is_1(
@@ -254,7 +272,7 @@ def test_the_command_tells_the_day_and_its_status_is_1(
 
     monkeypatch.setattr("backup_assets.cli.context.load_settings", lambda: denied)
     assert main(words) == 1
-    assert f"remove it around {datetime.now(UTC) + 14 * DAY:%Y-%m-%d}" in capsys.readouterr().err
+    assert f"remove it around {day_of_removal(settings, 14, *files_of(differential))}" in capsys.readouterr().err
     monkeypatch.setattr("backup_assets.cli.context.load_settings", lambda: allowed)
     assert main(words) == 0
 
@@ -267,6 +285,157 @@ def test_a_role_that_may_not_read_tags_believes_the_one_that_may(
     apart = settings.model_copy(update={"stores": (store.model_copy(update={"read_profile": "reader"}),)})
 
     assert look_at(apart.databases[0], apart).expiring == ()
+
+
+def test_a_held_set_that_lost_a_file_there_keeps_no_other_from_being_held(settings: Settings, full: Manifest) -> None:
+    held(settings, full)
+    other = stored(settings, a_manifest(NOW - DAY, run="dddd0000"))
+    bucket(settings).delete(ERP4.key(full.artifacts[0].name))
+
+    done = held(settings, other)
+
+    assert done.is_well
+    assert classes(settings, other) == {"held"}
+
+
+def test_the_retention_is_red_while_a_held_set_lacks_a_file_in_the_bucket_and_the_others_are_kept(
+    settings: Settings, full: Manifest
+) -> None:
+    held(settings, full)
+    lost = ERP4.key(full.artifacts[0].name)
+    bucket(settings).delete(lost)
+    late = a_manifest(NOW - DAY, run="dddd0000")
+    put_set(local_store(settings), late)
+    place_hold(settings.databases[0], settings, late.id, KEEP)
+    copied(settings, to="s3", slot=late.slot)
+
+    (there,) = [one for one in prune_all(settings.databases[0], settings, apply=True) if one.store == "s3"]
+
+    assert not there.is_well
+    assert lost in str(there.error)
+    assert f"for the slot {full.slot}" in str(held(settings, full).stores[-1].error)
+    assert classes(settings, late) == {"held"}
+
+
+def test_the_retention_is_red_when_a_bucket_soon_removes_what_is_held(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    denied = as_role(settings, "writer")
+    held(denied, full)
+    assert [one.is_well for one in prune_all(denied.databases[0], denied, apply=True)] == [True, True]
+
+    held(denied, differential)
+    done = {one.store: one for one in prune_all(denied.databases[0], denied, apply=True)}
+
+    assert done["local"].is_well
+    day = day_of_removal(settings, 14, *files_of(differential))
+    assert f"rules remove {differential.id} around {day}" in str(done["s3"].error)
+
+
+def test_the_watch_of_a_host_that_may_only_store_warns_of_a_held_set_that_the_bucket_removes(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    writer = as_role(settings, "writer")
+    held(writer, differential)
+
+    one = expiring(writer)[0]
+
+    assert (one.set_id, one.store) == (differential.id, "s3")
+    assert f"remove it around {day_of_removal(settings, 14, *files_of(differential))}" in one.why
+    assert look_at(writer.databases[0], writer).unknown_stores == ()
+
+
+def test_a_whole_look_of_a_host_that_may_only_store_tells_of_the_hold_and_calls_nothing_damaged(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    writer = as_role(settings, "writer")
+    held(writer, differential)
+
+    def no_runs(_database: str, _cursor: Cursor, now: datetime) -> RunsRead:
+        return RunsRead((), Cursor(updated_at=now))
+
+    done = make_round(writer, datetime.now(UTC), no_runs, seconds=300)
+
+    kinds = {one.kind: one for one in done.conditions}
+    assert "sets_damaged" not in kinds
+    assert differential.id in kinds["hold_expires"].cause
+    assert "this role may not read the sets in" in kinds["store_unreachable"].cause
+
+
+def test_an_encrypted_set_is_known_by_its_encrypted_files_to_a_host_that_may_only_store(
+    settings: Settings, full: Manifest, keyrings: Keyrings
+) -> None:
+    encryption = EncryptionSettings(recipients=(keyrings.lena,), gpg_homedir=keyrings.host)
+    settings = settings.model_copy(update={"encryption": encryption})
+    sealed = put_set(local_store(settings), a_manifest(NOW - DAY, run="cccc0000"))
+    encrypt_sets(settings.databases[0], settings, [sets_in(settings, "local")[sealed.id]], log=no_log)
+    copied(settings, to="s3", slot=sealed.slot)
+    place = store_named(as_role(settings, "writer"), "s3")
+
+    (known,) = [
+        one for one in unread_in(place, ERP4, list(sets_in(settings, "local").values()), ()) if one.id == sealed.id
+    ]
+
+    there = {stored.key for stored in bucket(settings).list("")}
+    assert known.envelope is not None
+    assert {ERP4.key(artifact.name) for artifact in known.envelope.artifacts} <= there
+
+
+def test_the_doctor_of_a_host_that_may_only_store_says_on_which_day_a_held_set_goes(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    writer = as_role(settings, "writer")
+    held(writer, differential)
+
+    found = [one for one in examine_stores(writer.databases[0], writer) if one.name == "holds s3"]
+
+    assert {one.state for one in found} == {"warn"}
+    assert f"remove it around {day_of_removal(settings, 14, *files_of(differential))}" in found[0].found
+
+
+def test_a_role_that_is_named_to_read_and_may_not_is_told(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    (store,) = settings.stores
+    broken = settings.model_copy(update={"stores": (store.model_copy(update={"read_profile": "writer"}),)})
+    database = broken.databases[0]
+
+    (told,) = [one for one in examine_stores(database, broken) if one.name == "holds s3"]
+    (pruned,) = [one for one in prune_all(database, broken, apply=True) if one.store == "s3"]
+
+    assert "not known: this role may not read" in told.found
+    assert isinstance(pruned.error, AccessDenied)
+    assert "s3" in look_at(database, broken).unknown_stores
+
+
+def test_the_daily_retention_of_a_host_that_may_only_store_is_well_and_says_what_it_does_not_see(
+    settings: Settings, full: Manifest
+) -> None:
+    writer = as_role(settings, "writer")
+
+    (pruned,) = [one for one in prune_all(writer.databases[0], writer, apply=True) if one.store == "s3"]
+
+    assert pruned.is_well
+    assert "this role may not read there" in pruned.skipped
+
+
+def test_a_bucket_that_may_not_be_read_is_not_pruned_and_not_called_damaged(
+    settings: Settings,
+    full: Manifest,
+    differential: Manifest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    writer = as_role(settings, "writer")
+    named = prune(writer.databases[0], writer, "s3", apply=True)
+    assert (named.plan, named.is_well) == (None, False)
+
+    monkeypatch.setattr("backup_assets.cli.context.load_settings", lambda: writer)
+    for words, status in ((["prune", "--store", "s3"], 1), (["list", "--store", "s3"], 3)):
+        assert main(words) == status
+        told = capsys.readouterr()
+        assert "this role may not read the sets in" in told.err
+        assert "damaged" not in told.err + told.out
 
 
 def test_a_bucket_that_removes_nothing_by_class_is_left_alone(a_server: ObjectServer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from backup_assets.retention.holding import Held, place_hold, release_holds
 from backup_assets.sets.catalog import NoSuchSet
 from backup_assets.sets.manifest import Hold, Manifest
 from backup_assets.settings import Settings
-from backup_assets_tests.offsite.copying import folder_store, sets_in, settings_with
-from backup_assets_tests.sets.examples import NOW, a_manifest, put, put_set
+from backup_assets_tests.offsite.copying import flip_a_bit, folder_store, sets_in, settings_with
+from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, put, put_set
 from backup_assets_tests.sets.histories import DAY, HOUR
 
 RELEASE = Hold(reason="before release 4.2")
@@ -102,3 +103,70 @@ def test_a_hold_that_is_over_already_is_refused(settings: Settings, manifest: Ma
     with pytest.raises(Refused, match="over already"):
         held(settings, manifest.id, Hold(reason="audit", until=NOW))
     assert sets_in(settings, "local")[manifest.id].records == ()
+
+
+def test_a_release_that_a_wrong_clock_dated_ahead_ends_no_hold_that_is_placed_after_it(
+    settings: Settings, manifest: Manifest
+) -> None:
+    database, ahead = settings.databases[0], NOW + 400 * DAY
+    release_holds(database, settings, manifest.id, "not needed", now=ahead)
+
+    done = place_hold(database, settings, manifest.id, RELEASE, now=NOW + HOUR)
+
+    assert done.hold == RELEASE
+    for moment in (NOW + HOUR, ahead - HOUR, ahead + DAY):
+        for name in ("local", "usb"):
+            assert sets_in(settings, name)[manifest.id].hold_at(moment) == RELEASE
+    (record,) = [one for one in sets_in(settings, "usb")[manifest.id].records if one.kind == "hold"]
+    assert record.at == NOW + HOUR
+
+
+def test_a_release_of_which_one_store_alone_knows_ends_no_later_hold_there(
+    settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    database, ahead = settings.databases[0], NOW + 400 * DAY
+    elsewhere = settings.model_copy(update={"backup_dir": tmp_path / "laptop"})
+    release_holds(database, elsewhere, manifest.id, "not needed", now=ahead)
+    assert sets_in(settings, "local")[manifest.id].records == ()
+
+    place_hold(database, settings, manifest.id, RELEASE, now=NOW + HOUR)
+
+    assert sets_in(settings, "usb")[manifest.id].hold_at(ahead + DAY) == RELEASE
+
+
+def test_a_hold_that_a_wrong_clock_dated_ahead_can_be_released(settings: Settings, manifest: Manifest) -> None:
+    database = settings.databases[0]
+    place_hold(database, settings, manifest.id, RELEASE, now=NOW + 400 * DAY)
+
+    done = release_holds(database, settings, manifest.id, "the release is fine", now=NOW + HOUR)
+
+    assert done.hold is None
+    assert sets_in(settings, "usb")[manifest.id].hold_at(NOW + 500 * DAY) is None
+
+
+def test_a_set_whose_local_manifest_is_damaged_is_held_where_it_is_whole(
+    settings: Settings, manifest: Manifest
+) -> None:
+    flip_a_bit(settings.backup_dir / ERP4.manifest_key(manifest.id))
+
+    done = held(settings, manifest.id)
+
+    assert (done.hold, done.is_well) == (RELEASE, True)
+    assert sets_in(settings, "usb")[manifest.id].hold_at(NOW) == RELEASE
+
+
+def test_a_set_is_held_in_a_further_store_although_the_local_one_cannot_be_read(
+    settings: Settings, manifest: Manifest
+) -> None:
+    shutil.rmtree(settings.backup_dir)
+    settings.backup_dir.write_text("no directory")
+
+    done = held(settings, manifest.id)
+
+    assert [(one.store, one.state) for one in done.stores] == [
+        ("local", "failed"),
+        ("usb", "recorded"),
+        ("nas", "absent"),
+    ]
+    assert done.hold == RELEASE
+    assert not done.is_well

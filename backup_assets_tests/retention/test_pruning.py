@@ -133,6 +133,34 @@ def test_a_store_that_does_not_answer_is_told_and_keeps_no_other_from_being_prun
     assert not usb.is_well
 
 
+@pytest.fixture
+def some_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that no service knows, and no second attempt."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("some_credentials")
+def test_a_store_that_prunes_itself_and_does_not_answer_is_told_because_holds_may_be_there(tmp_path: Path) -> None:
+    bucket = StoreSettings(
+        name="tokyo", kind="s3", bucket="erp4", region=REGION, endpoint_url="http://127.0.0.1:9",
+        addressing_style="path", sse_s3="AES256",
+    )  # fmt: skip
+    host = StoreSettings(name="remote", kind="ssh", host="127.0.0.1", port=1, remote_dir="/srv/backups")
+    settings = keeping_few(settings_with(tmp_path / "backups", bucket, host))
+    filled(settings, [a_set(datetime.now(NIGHT.tzinfo) - HOUR - day * DAY) for day in range(6)], "local")
+
+    local, tokyo, remote = prune_all(settings.databases[0], settings, apply=True)
+
+    assert (len(local.deleted), local.is_well) == (3, True)
+    for one in (tokyo, remote):
+        assert one.skipped
+        assert one.error is not None
+        assert not one.is_well
+    assert "cannot be reached" in str(tokyo.error)
+    assert "127.0.0.1" in str(remote.error)
+
+
 def test_another_host_is_pruned_by_its_own_days_or_not_at_all(tmp_path: Path) -> None:
     host = StoreSettings(name="remote", kind="ssh", host="h", remote_dir="/r")
     settings = settings_with(tmp_path / "backups", host)

@@ -20,7 +20,6 @@ from backup_assets_tests.stores.conftest import another_host, objects
 
 __all__ = ["another_host", "objects"]
 
-LATER = datetime.now(UTC) + FINISHED_WITHIN + timedelta(hours=1)
 PRESENT = a_manifest()
 ABSENT = a_manifest(NOW - timedelta(days=3))
 
@@ -43,6 +42,11 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     return made
 
 
+def later() -> datetime:
+    """Return a time by which everything that is stored until now should be finished."""
+    return datetime.now(UTC) + FINISHED_WITHIN + timedelta(hours=1)
+
+
 def swept(settings: Settings, now: datetime, *, apply: bool) -> list[str]:
     return [one.key for one in sweep_store(settings, ERP4, "there", now, apply=apply)]
 
@@ -51,19 +55,19 @@ def test_files_of_no_set_are_shown_and_go_only_when_that_is_asked_for(settings: 
     before = keys(store_named(settings, "there"))
     leftovers = [ERP4.key(artifact.name) for artifact in ABSENT.artifacts]
 
-    assert sorted(swept(settings, LATER, apply=False)) == sorted(leftovers)
+    assert sorted(swept(settings, later(), apply=False)) == sorted(leftovers)
     assert keys(store_named(settings, "there")) == before
-    assert sorted(swept(settings, LATER, apply=True)) == sorted(leftovers)
+    assert sorted(swept(settings, later(), apply=True)) == sorted(leftovers)
 
     assert keys(store_named(settings, "there")) == [key for key in before if key not in leftovers]
     assert sets_in(settings, "there")[PRESENT.id].state == "complete"
-    assert swept(settings, LATER, apply=True) == []
+    assert swept(settings, later(), apply=True) == []
 
 
 def test_what_a_copy_may_still_go_on_with_stays(settings: Settings) -> None:
     before = keys(store_named(settings, "there"))
 
-    assert swept(settings, LATER - timedelta(hours=2), apply=True) == []
+    assert swept(settings, later() - timedelta(hours=2), apply=True) == []
 
     assert keys(store_named(settings, "there")) == before
 
@@ -73,7 +77,7 @@ def test_while_no_set_is_there_nothing_goes(settings: Settings) -> None:
     store.delete(ERP4.manifest_key(PRESENT.id))
     before = keys(store)
 
-    assert swept(settings, LATER, apply=True) == []
+    assert swept(settings, later(), apply=True) == []
 
     assert keys(store) == before
 

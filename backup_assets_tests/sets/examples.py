@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal, Protocol
 
 from backup_assets.errors import CheckFailed
 from backup_assets.sets.backup_id import BackupId
+from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import (
     Artifact,
     AttachmentsFacts,
@@ -24,6 +25,7 @@ from backup_assets.sets.manifest import (
 )
 from backup_assets.sets.place import Place, StoredObject
 from backup_assets.sets.records import Level, Problem, Record, VerificationRecord, record_key
+from backup_assets.sets.servers import ServerIdentity
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ERP4 = Place("erp4", "prod")
@@ -50,8 +52,10 @@ def a_manifest(
     requires: tuple[str, ...] = (),
     hold: Hold | None = None,
     tables: int = 2,
+    server: ServerIdentity | None = None,
 ) -> Manifest:
     """Return a manifest with a dump and an archive; ``full_set`` makes the archive a differential of that set."""
+    system_identifier, timeline = server or (None, None)
     set_id = str(BackupId.make(f"{taken_at:%Y-%m-%d}", taken_at, run))
     dump, archive = dump_of(set_id), b"attachments"
     return Manifest(
@@ -64,7 +68,14 @@ def a_manifest(
         slot=f"{taken_at:%Y-%m-%d}",
         hold=hold,
         generated_at=taken_at,
-        server=ServerFacts(version="17.10", version_num=170010, encoding="UTF8", database_bytes=1),
+        server=ServerFacts(
+            version="17.10",
+            version_num=170010,
+            encoding="UTF8",
+            database_bytes=1,
+            system_identifier=system_identifier,
+            timeline=timeline,
+        ),
         client=ClientFacts(version="17.10", directory="bin"),
         snapshot=SnapshotFacts(taken_at=taken_at, lsn="0/1", name="00000003-1"),
         artifacts=(
@@ -144,6 +155,11 @@ def a_verification(
         problems=() if passed else (Problem(what="rows of public.invoices", expected="3", found="2"),),
         tool_version="0.1.0",
     )
+
+
+def proof_of(one: BackupSet) -> VerificationRecord | None:
+    """Return the proof of a set in a test where no clock is wrong."""
+    return one.proof_at(datetime(9000, 1, 1, tzinfo=UTC))
 
 
 class ShelfStore:

@@ -16,6 +16,7 @@ from backup_assets.sets.records import Record
 from backup_assets.sets.retention import plan
 from backup_assets.sets.retention_plan import Line, RetentionPlan
 from backup_assets.sets.retention_policy import Elsewhere, RetentionPolicy
+from backup_assets.sets.servers import ServerIdentity
 from backup_assets_tests.sets.examples import a_manifest, a_verification
 
 PAGES = Path(__file__).with_name("retention")
@@ -42,6 +43,7 @@ def a_set(
     kind: Literal["full", "important_tables"] = "full",
     store: str = "local",
     run: str = "1a2b3c4d",
+    server: ServerIdentity | None = None,
 ) -> BackupSet:
     """Return a set; one that is verified or failed was looked at an hour after it was taken."""
     manifest = a_manifest(
@@ -51,6 +53,7 @@ def a_set(
         hold=Hold(reason=hold, until=until) if hold else None,
         run=run,
         tables=0,
+        server=server,
     )
     return as_found(manifest, state, store=store)
 

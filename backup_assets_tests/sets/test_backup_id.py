@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_assets.errors import Refused
@@ -16,6 +16,7 @@ moments = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 
 runs = st.uuids().map(str)
 
 
+@settings(deadline=None)
 @given(slots, moments, runs)
 def test_every_id_reads_back_as_it_was_made(slot: str, moment: datetime, run: str) -> None:
     made = BackupId.make(slot, moment, run)
@@ -27,6 +28,7 @@ def test_every_id_reads_back_as_it_was_made(slot: str, moment: datetime, run: st
     assert id_in_name(f"{made}.dump.zst") == str(made)
 
 
+@settings(deadline=None)
 @given(slots, moments, runs)
 def test_a_slot_that_looks_like_an_id_stays_the_slot(slot: str, moment: datetime, run: str) -> None:
     inner = str(BackupId.make(slot, moment, run))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_assets.errors import CheckFailed, EnvironmentFault, Refused, TransientFault
+from backup_assets.errors import AccessDenied, CheckFailed, EnvironmentFault, Refused, TransientFault
 from backup_assets.sets import catalog
 from backup_assets.sets.catalog import Catalog, IncompleteSet, NoSuchSet
 from backup_assets.sets.manifest import Artifact, Manifest
@@ -24,6 +24,7 @@ from backup_assets_tests.sets.examples import (
     ShelfStore,
     a_manifest,
     a_verification,
+    proof_of,
     put,
     put_artifacts,
     put_record,
@@ -62,7 +63,7 @@ def test_sets_are_listed_newest_first_with_their_records(store: ShelfStore) -> N
     assert [one.id for one in sets] == [today.id, yesterday.id, before.id]
     assert [one.state for one in sets] == ["complete"] * 3
     assert sets[1].records == (early, late)
-    assert sets[1].verified == late
+    assert proof_of(sets[1]) == late
 
 
 def test_sets_are_ordered_by_what_they_show_and_not_by_their_slot(store: ShelfStore) -> None:
@@ -175,7 +176,7 @@ def test_a_record_under_the_name_of_another_set_does_not_count(store: ShelfStore
     one = Catalog(store, ERP4).find(today.id)
 
     assert one is not None
-    assert one.verified is None
+    assert proof_of(one) is None
     assert one.damaged_records[0].key == stolen
 
 
@@ -222,6 +223,51 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_its_own_set(store: ShelfStor
 
     assert [one.id for one in catalog.sets()] == [today.id, before.id]
     assert "input/output error" in catalog.problems[0].text
+
+
+def refusing(store: ShelfStore, *keys: str) -> ShelfStore:
+    """Return the same store before a role that may not read the objects of these keys."""
+
+    class RefusingStore(ShelfStore):
+        @contextmanager
+        def open(self, key: str) -> Iterator[BinaryIO]:
+            if key in keys:
+                raise AccessDenied("could not read it: access denied to GetObject", why="a policy", remedy="allow it")
+            with super().open(key) as handle:
+                yield handle
+
+    refuses = RefusingStore()
+    refuses.objects = store.objects
+    return refuses
+
+
+@pytest.mark.parametrize("readers", [1, 4])
+def test_a_role_that_may_read_no_manifest_is_told_so_and_the_sets_are_not_called_damaged(
+    store: ShelfStore, readers: int
+) -> None:
+    sets = three_days(store)
+    catalog = Catalog(refusing(store, *(ERP4.manifest_key(one.id) for one in sets)), ERP4, readers=readers)
+
+    for asked in (catalog.sets, catalog.manifests, catalog.resolve, lambda: catalog.problems):
+        with pytest.raises(AccessDenied, match="this role may not read the sets in") as told:
+            asked()
+        assert "of 3 manifests there it can read none" in told.value.why
+        assert "allow it" in told.value.remedy
+
+
+def test_one_manifest_that_may_not_be_read_hides_no_other_and_is_not_called_damaged(store: ShelfStore) -> None:
+    today, yesterday, before = three_days(store)
+    catalog = Catalog(refusing(store, ERP4.manifest_key(yesterday.id)), ERP4)
+
+    assert [one.id for one in catalog.sets()] == [today.id, before.id]
+    (problem,) = catalog.problems
+    assert problem.denied
+    with pytest.raises(IncompleteSet, match="may not be read by this role"):
+        catalog.resolve(yesterday.id)
+
+
+def test_an_empty_store_is_empty_whoever_looks(store: ShelfStore) -> None:
+    assert Catalog(refusing(store), ERP4).sets() == []
 
 
 def test_every_document_is_read_once_and_artifacts_never(store: ShelfStore) -> None:
@@ -277,6 +323,7 @@ def test_a_store_with_a_quick_way_to_read_is_read_so(store: ShelfStore) -> None:
 # -- which one is meant ------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 500), min_size=1, unique=True), st.integers(0, 500), st.sets(st.integers(0, 500)))
 def test_the_latest_is_the_newest_complete_set_that_shows_no_later_moment(
     hours: list[int], asked: int, broken: set[int]
@@ -324,6 +371,38 @@ def test_the_latest_is_of_the_kind_asked_for(store: ShelfStore) -> None:
 
     assert catalog.resolve().id == full.id
     assert catalog.resolve(kind="important_tables").id == weekly.id
+
+
+def test_the_latest_is_none_that_a_wrong_clock_dated_ahead_and_that_one_is_told(store: ShelfStore) -> None:
+    now = datetime.now(UTC)
+    today = put_set(store, a_manifest(now - timedelta(hours=1)))
+    ahead = put_set(store, a_manifest(now + 300 * DAY))
+    catalog = Catalog(store, ERP4)
+
+    chosen = catalog.resolve()
+
+    assert chosen.id == today.id
+    (sentence,) = catalog.passed_over(chosen)
+    assert f"the set {ahead.id} says that it shows" in sentence
+    assert "still to come" in sentence
+    assert catalog.resolve(ahead.id).id == ahead.id
+    assert catalog.resolve(before=now + 301 * DAY).id == ahead.id
+
+
+def test_a_clock_that_differs_a_little_hides_no_set(store: ShelfStore) -> None:
+    ahead = put_set(store, a_manifest(datetime.now(UTC) + timedelta(minutes=5)))
+
+    assert Catalog(store, ERP4).resolve().id == ahead.id
+
+
+def test_sets_of_the_future_alone_are_none_of_now_and_the_clocks_are_named(store: ShelfStore) -> None:
+    ahead = put_set(store, a_manifest(datetime.now(UTC) + DAY))
+
+    with pytest.raises(NoSuchSet, match="still to come") as caught:
+        Catalog(store, ERP4).resolve()
+
+    assert ahead.id in caught.value.why
+    assert "clocks" in caught.value.remedy
 
 
 def test_an_older_set_is_chosen_over_an_incomplete_one_and_the_newer_is_told(store: ShelfStore) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.errors import EnvironmentFault, Refused, TransientFault
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.deletion import delete_set, delete_sets
 from backup_assets.sets.manifest import Hold, Manifest
@@ -126,10 +126,11 @@ class StubbornStore(ShelfStore):
     """A store in which files of one set cannot be deleted."""
 
     stuck = "nothing"
+    fault = EnvironmentFault
 
     def delete(self, key: str) -> None:
         if self.stuck in key:
-            raise EnvironmentFault(f"could not delete {key}")
+            raise self.fault(f"could not delete {key}")
         super().delete(key)
 
 
@@ -149,6 +150,35 @@ def test_a_file_that_cannot_be_deleted_ends_it_or_lets_the_others_go() -> None:
     store.stuck = "nothing"
     assert [one.error for one in delete_sets(store, ERP4, Catalog(store, ERP4).sets(), now=NOW, go_on=True)] == [None]
     assert store.objects == {}
+
+
+def test_a_set_whose_manifest_went_is_gone_with_the_files_that_are_left() -> None:
+    store = StubbornStore()
+    full, differential = a_full_and_a_differential(store)
+    archive, dump = (ERP4.key(differential.artifact(role).name) for role in ("archive", "dump"))  # type: ignore[union-attr]
+    store.stuck = archive
+
+    done = {one.set_id: one for one in delete_sets(store, ERP4, Catalog(store, ERP4).sets(), now=NOW, go_on=True)}
+
+    assert Catalog(store, ERP4).sets() == []
+    assert done[differential.id].is_gone
+    assert isinstance(done[differential.id].error, EnvironmentFault)
+    assert (done[differential.id].files, done[differential.id].left) == (2, (archive,))
+    assert dump not in store.objects
+    assert done[full.id].error is None  # nothing needs it any more
+
+
+def test_a_store_that_is_away_is_not_asked_for_every_file_of_a_set() -> None:
+    store = StubbornStore()
+    manifest = put_set(store, a_manifest())
+    store.stuck = "db/"
+    store.fault = TransientFault
+
+    (done,) = delete_sets(store, ERP4, Catalog(store, ERP4).sets(), now=NOW, go_on=True)
+
+    assert done.is_gone
+    assert set(done.left) == {ERP4.key(artifact.name) for artifact in manifest.artifacts}
+    assert store.deleted == [ERP4.manifest_key(manifest.id)]
 
 
 def test_what_a_set_needs_stays_when_that_set_could_not_be_deleted() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from backup_assets.errors import CheckFailed
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.envelope import disclosed, encrypted_files, envelope_of, require_inner
 from backup_assets.sets.manifest import Artifact, Hold, Manifest
-from backup_assets.sets.records import EncryptedFile, EncryptionRecord, HoldRecord, RestoreRecord
+from backup_assets.sets.records import EncryptedFile, EncryptionRecord, HoldRecord, RestoreRecord, parse_record
+from backup_assets.sets.servers import ServerIdentity, server_of
 from backup_assets_tests.sets.examples import NOW, a_manifest, a_verification, sha256
 
 
@@ -36,6 +39,15 @@ def a_record(manifest: Manifest, *without: str) -> EncryptionRecord:
     )
 
 
+def test_the_envelope_of_a_set_of_the_first_version_is_the_one_that_other_stores_hold_byte_for_byte() -> None:
+    stored = Path(__file__).parent / "stored_before"
+    manifest = Manifest.from_json((stored / "manifest.json").read_bytes(), "manifest")
+    record = parse_record((stored / "encryption.json").read_bytes(), "encryption")
+    assert isinstance(record, EncryptionRecord)
+
+    assert envelope_of(manifest, record).to_json() == (stored / "envelope.json").read_bytes()
+
+
 def test_an_envelope_names_the_encrypted_files_and_the_manifest_among_them() -> None:
     manifest = a_manifest()
     envelope = envelope_of(manifest, a_record(manifest))
@@ -47,7 +59,7 @@ def test_an_envelope_names_the_encrypted_files_and_the_manifest_among_them() -> 
 
 
 def test_an_envelope_tells_what_keeping_it_takes_and_nothing_of_the_content() -> None:
-    manifest = a_manifest(hold=Hold(reason="release 5")).model_copy(
+    manifest = a_manifest(hold=Hold(reason="release 5"), server=ServerIdentity("7000", 3)).model_copy(
         update={"warnings": ("public.salaries is empty",), "only_tables": ("public.salaries",)}
     )
     envelope = envelope_of(manifest, a_record(manifest))
@@ -55,6 +67,7 @@ def test_an_envelope_tells_what_keeping_it_takes_and_nothing_of_the_content() ->
     same = ("id", "slot", "kind", "tier", "env", "hold", "generated_at", "snapshot", "requires", "schema_version")
     assert all(getattr(envelope, name) == getattr(manifest, name) for name in same)
     assert envelope.needs == manifest.needs
+    assert server_of(envelope) == server_of(manifest) == ServerIdentity("7000", 3)
     text = envelope.to_json().decode()
     secrets = [table.name for table in manifest.fingerprints.tables] + [a.sha256 for a in manifest.artifacts]
     assert not [secret for secret in (*secrets, "salaries", '"bin"') if secret in text]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_assets.sets.leftovers import leftovers
@@ -90,6 +90,7 @@ names = st.one_of(
 listings = st.dictionaries(names, st.integers(0, 100), max_size=20)
 
 
+@settings(deadline=None)
 @given(listings, st.integers(0, 100), st.sets(st.sampled_from(IDS)))
 def test_whatever_is_listed_no_set_and_nothing_young_is_swept(
     ages: dict[str, int], limit: int, readable: set[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -13,6 +14,9 @@ from backup_assets.errors import CheckFailed
 from backup_assets.sets.manifest import Manifest, manifest_schema
 from backup_assets.sets.sealed import SEAL_BYTES, seal
 from backup_assets_tests.sets.examples import NOW, a_manifest
+
+#: Documents as the first version stored them.
+STORED_BEFORE = Path(__file__).parent / "stored_before"
 
 
 def changed(manifest: Manifest, **members: object) -> bytes:
@@ -24,6 +28,13 @@ def test_a_manifest_reads_back_as_it_was_written() -> None:
     manifest = a_manifest(requires=("2026-11-21-20261120T170003Z-1a2b3c4d",))
 
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "envelope.json"])
+def test_what_the_first_version_stored_is_written_again_byte_for_byte(name: str) -> None:
+    content = (STORED_BEFORE / name).read_bytes()
+
+    assert Manifest.from_json(content, name).to_json() == content
 
 
 def test_a_stored_manifest_satisfies_the_published_schema() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -24,6 +25,8 @@ from backup_assets.sets.records import (
 from backup_assets.sets.sealed import seal
 from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, a_verification
 
+#: Documents as the first version stored them.
+STORED_BEFORE = Path(__file__).parent / "stored_before"
 ID = a_manifest().id
 RECORDS: list[Record] = [
     a_verification(ID),
@@ -55,6 +58,18 @@ RECORDS: list[Record] = [
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.kind)
 def test_every_record_reads_back_as_it_was_written(record: Record) -> None:
     assert parse_record(record.to_json(), "here") == record
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"), [("passed", "e17de585"), ("failed", "8f6149c2"), ("hold", "f416a7ec"), ("release", "8af45393")]
+)
+def test_a_record_of_the_first_version_keeps_its_bytes_and_its_key(name: str, tag: str) -> None:
+    content = (STORED_BEFORE / f"{name}.json").read_bytes()
+
+    record = parse_record(content, name)
+
+    assert record.to_json() == content
+    assert record_key(ERP4, record).endswith(f".20261122T120000Z-{tag}.json")
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.kind)

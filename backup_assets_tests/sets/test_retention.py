@@ -23,6 +23,7 @@ from backup_assets.sets.records import HoldRecord
 from backup_assets.sets.retention import plan
 from backup_assets.sets.retention_plan import Line, RetentionPlan
 from backup_assets.sets.retention_policy import Elsewhere, RetentionPolicy, known_elsewhere
+from backup_assets.sets.servers import ServerIdentity
 from backup_assets_tests.sets.examples import a_manifest, a_verification
 from backup_assets_tests.sets.histories import (
     DAY,
@@ -42,6 +43,7 @@ from backup_assets_tests.sets.histories import (
 )
 
 MADE_HISTORIES = 20_000
+OURS, COPY = ServerIdentity("7000", 1), ServerIdentity("8000", 1)
 
 
 def line_of(made: RetentionPlan, one: BackupSet) -> Line:
@@ -54,6 +56,11 @@ def codes(made: RetentionPlan, one: BackupSet) -> frozenset[str]:
 
 def blocked(made: RetentionPlan) -> list[str]:
     return [reason.code for reason in made.blocked]
+
+
+def of_server(server: ServerIdentity | None, days: int, *, hour: int, last: datetime = NIGHT) -> list[BackupSet]:
+    """Return a verified set of every day at one hour, the newest first."""
+    return [a_set(last.replace(hour=hour) - day * DAY, server=server, run=f"0000000{hour}") for day in range(days)]
 
 
 # -- pages -----------------------------------------------------------------------------------------------------------
@@ -119,6 +126,33 @@ def test_an_incomplete_newest_set_does_not_make_the_backup_look_recent() -> None
     assert "newest_complete" in codes(made, sets[1])
 
 
+def test_of_two_servers_under_one_name_each_keeps_what_it_would_keep_alone() -> None:
+    ours, copys = of_server(OURS, 400, hour=2), of_server(COPY, 400, hour=3)
+    together = {one.id for one in plan([*ours, *copys], UNBRAKED, NOW).kept}
+    for one_server in (ours, copys):
+        alone = plan(one_server, UNBRAKED, NOW)
+        assert len(alone.deleted) > 300
+        assert {one.id for one in alone.kept} == together & {one.id for one in one_server}
+    nobody_tells = [*of_server(None, 400, hour=2), *of_server(None, 400, hour=3)]
+    assert len(plan(nobody_tells, UNBRAKED, NOW).kept) < len(together)
+
+
+def test_a_server_whose_backups_stopped_keeps_its_sets_beside_one_that_goes_on() -> None:
+    stopped = of_server(OURS, 60, hour=2, last=NIGHT - 40 * DAY)
+    going_on = of_server(COPY, 120, hour=3)
+    kept = {one.id for one in plan([*stopped, *going_on], UNBRAKED, NOW).kept}
+    assert {one.id for one in stopped[:14]} <= kept
+
+
+def test_a_server_that_replaced_another_changes_nothing_in_the_plan() -> None:
+    for successor in (COPY, OURS._replace(timeline=2)):
+        moved = [*of_server(successor, 10, hour=2), *of_server(OURS, 60, hour=2, last=NIGHT - 10 * DAY)]
+        same = of_server(OURS, 70, hour=2)
+        assert [one.id for one in plan(moved, UNBRAKED, NOW).deleted] == [
+            one.id for one in plan(same, UNBRAKED, NOW).deleted
+        ]
+
+
 def test_without_any_complete_set_nothing_goes() -> None:
     made = plan([a_set(NIGHT - day * DAY, "incomplete") for day in range(40)], POLICY, NOW)
     assert (blocked(made), made.deleted) == (["no_complete_set"], ())
@@ -180,6 +214,35 @@ def test_the_last_verified_set_of_another_store_stays_here_too() -> None:
     known = known_elsewhere({"usb": there}, NOW)
     made = plan(nightly(40), replace(UNBRAKED, daily=3, weekly=0, monthly=0), NOW, elsewhere=known)
     assert [line.set.id for line in made.lines if "last_verified_elsewhere" in line.codes] == [there[0].id]
+
+
+def test_a_pass_from_the_future_does_not_outvote_a_failure_and_costs_the_proven_set_nothing() -> None:
+    proven, bad = a_set(NIGHT - DAY), a_set(NIGHT, "failed")
+    wrong = a_verification(bad.id, at=NOW.astimezone(UTC) + 20 * HOUR)
+    bad = replace(bad, records=(*bad.records, wrong))
+    policy = replace(UNBRAKED, daily=1, weekly=0, monthly=0, all_for=0 * DAY)
+
+    made = plan([bad, proven], policy, NOW)
+
+    assert "last_verified" in codes(made, proven)
+    assert "last_verified" not in codes(made, bad)
+    assert blocked(made) == ["verification_failed"]
+    known = known_elsewhere({"local": [bad, proven]}, NOW)
+    assert list(known.last_verified) == [proven.id]
+
+
+def test_a_failure_that_was_recorded_after_a_pass_from_the_future_counts_when_that_time_is_over_too() -> None:
+    bad = a_set(NIGHT)
+    wrong = a_verification(bad.id, at=NOW.astimezone(UTC) + 20 * HOUR)
+    failed = a_verification(bad.id, at=NOW.astimezone(UTC), passed=False)
+    failed = failed.model_copy(update={"ordered_at": wrong.order + timedelta(microseconds=1)})
+    bad = replace(bad, records=(*bad.records, wrong, failed))
+    later = NOW + 21 * HOUR
+
+    made = plan([bad, a_set(NIGHT - DAY)], UNBRAKED, later)
+
+    assert "last_verified" not in codes(made, bad)
+    assert "verification_failed" in blocked(made)
 
 
 def test_a_damaged_hold_holds() -> None:
@@ -257,6 +320,8 @@ TEMPLATES: dict[str, BackupSet] = {
     state: a_set(NIGHT, state)
     for state in ("verified", "complete", "failed", "incomplete")  # type: ignore[arg-type]
 }
+PASS = a_verification(TEMPLATES["verified"].id)
+AHEAD = tuple(NOW.astimezone(UTC) + hours * HOUR for hours in (1, 20, 24 * 300))
 STATES: tuple[State, ...] = ("verified", "complete", "failed", "incomplete")
 
 
@@ -282,6 +347,8 @@ def a_random_set(rng: random.Random, number: int, fulls: list[BackupSet], weight
     if rng.random() < 0.05:
         update["hold"] = Hold(reason="release", until=rng.choice([None, NOW + HOUR, NOW - HOUR]))
     records = tuple(record.model_copy(update={"started_at": taken_at + HOUR}) for record in template.records)
+    if rng.random() < 0.15:  # verified once more, while a clock was ahead
+        records += (PASS.model_copy(update={"set_id": set_id, "started_at": rng.choice(AHEAD)}),)
     one = BackupSet(template.manifest.model_copy(update=update), records, template.faults)
     if full is None:
         fulls.append(one)
@@ -333,7 +400,7 @@ Planned = list[tuple[Made, RetentionPlan]]
 
 
 def is_proven(one: BackupSet) -> bool:
-    return one.verified is not None
+    return one.proof_at(NOW) is not None
 
 
 def newest(sets: list[BackupSet]) -> BackupSet | None:
@@ -394,7 +461,8 @@ def test_nothing_is_deleted_while_the_newest_is_too_old_or_failed(made_histories
         if planned.deleted:
             assert latest is not None
             assert NOW - latest.taken_at <= made.policy.rpo
-            assert not latest.verifications or latest.verifications[-1].passed
+            looked = [one for one in latest.verifications if one.started_at <= NOW]
+            assert not looked or looked[-1].passed
 
 
 def test_no_more_than_the_largest_share_is_deleted(made_histories: Planned) -> None:

@@ -3,12 +3,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_assets import settings_rules
 from backup_assets.sets.manifest import Hold, Manifest
 from backup_assets.sets.retention_class import KEPT_DAYS, LONGEST_FULL_EVERY_DAYS, RetentionClass, retention_class
+from backup_assets.sets.servers import ServerIdentity
 from backup_assets_tests.sets.examples import a_manifest
 
 TOKYO = ZoneInfo("Asia/Tokyo")
@@ -35,6 +36,23 @@ def test_the_first_set_of_a_month_is_monthly_of_a_week_weekly_and_the_others_are
     weeks = [found[1:8], found[8:15], found[15:22]]
     assert weeks[0] == weeks[1] == ["weekly", *["daily"] * 6]
     assert weeks[2] == ["weekly", "monthly", *["daily"] * 5]  # December 1 is a Tuesday
+
+
+def test_the_first_set_of_a_month_is_that_of_its_own_server() -> None:
+    ours, copy = ServerIdentity("7000", 1), ServerIdentity("8000", 1)
+    known = [replaced(OF_THIS_MONTH, ours), replaced(plain(MONDAY), ours)]
+    tuesday = plain(MONDAY + timedelta(days=1), "00000003")
+
+    assert retention_class(replaced(tuesday, ours), known, TOKYO) == "daily"
+    assert retention_class(replaced(tuesday, copy), known, TOKYO) == "monthly"
+    assert retention_class(tuesday, known, TOKYO) == "daily"
+    assert retention_class(replaced(tuesday, ours), [OF_THIS_MONTH, plain(MONDAY)], TOKYO) == "daily"
+
+
+def replaced(manifest: Manifest, server: ServerIdentity) -> Manifest:
+    """Return the same set as one of another server."""
+    facts = manifest.server.model_copy(update=server._asdict())
+    return manifest.model_copy(update={"server": facts})
 
 
 def test_the_day_is_that_of_the_databases_zone() -> None:
@@ -142,6 +160,7 @@ def test_the_last_differential_copied_as_late_as_may_be_goes_with_its_full_set_o
     assert removed_on(again.snapshot.taken_at, "weekly") >= removed
 
 
+@settings(deadline=None)
 @given(histories())
 def test_nothing_that_lifecycle_rules_keep_needs_what_they_have_removed(
     history: list[tuple[Manifest, datetime]],
@@ -157,6 +176,7 @@ def test_nothing_that_lifecycle_rules_keep_needs_what_they_have_removed(
             assert removed[needed] >= removed[manifest.id]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=60), st.integers(0, 23))
 def test_every_week_and_month_with_sets_has_exactly_one_that_stands_for_it(steps: list[int], hour: int) -> None:
     taken = MONDAY.replace(hour=hour)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_assets.sets.manifest import Manifest
@@ -20,6 +20,7 @@ def test_a_sealed_document_opens_to_what_was_sealed() -> None:
     assert Manifest.model_validate_json(unseal(SEALED)) == a_manifest()
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SEALED) - 1), st.integers(0, 7))
 def test_any_flipped_bit_breaks_the_seal(position: int, bit: int) -> None:
     damaged = bytearray(SEALED)
@@ -29,6 +30,7 @@ def test_any_flipped_bit_breaks_the_seal(position: int, bit: int) -> None:
         unseal(bytes(damaged))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SEALED) - 1))
 def test_a_document_cut_anywhere_breaks_the_seal(length: int) -> None:
     with pytest.raises(ValueError, match="content_sha256"):

@@ -39,3 +39,12 @@ def test_a_collector_that_was_off_stays_off() -> None:
     with uncollected():
         pass
     assert not gc.isenabled()
+
+
+def test_what_was_made_in_a_block_is_not_walked_through_after_it() -> None:
+    with uncollected():
+        made = [[] for _ in range(100_000)]
+    assert len(made) == 100_000
+    # Only a full collection walks through the oldest generation.
+    assert len(gc.get_objects(generation=0)) + len(gc.get_objects(generation=1)) < 50_000
+    assert gc.get_freeze_count() == 0  # and still found by a full collection, once it is garbage

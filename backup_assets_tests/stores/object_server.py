@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from backup_assets import process
 from backup_assets.demo import seaweed
+from backup_assets.errors import EnvironmentFault
 from backup_assets.stores.s3_location import Credentials, S3Location
 
 Identity = Literal["admin", "writer", "reader"]
@@ -44,7 +45,7 @@ class ObjectServer:
         process.run(
             [str(require_weed()), "shell", f"-master=127.0.0.1:{self.ports.master}.{self.ports.master_rpc}"],
             input_bytes=f"s3.lifecycle.run-shard -shards 0-15 -s3 127.0.0.1:{self.ports.s3_rpc} -events 0\n".encode(),
-            timeout=60,
+            timeout=300,
         )
 
     def restart(self) -> None:
@@ -100,17 +101,32 @@ def object_server() -> Iterator[ObjectServer]:
     """Start a server in a directory of its own and end it; skips without the program, fails without it in CI."""
     program = require_weed()
     directory = Path(tempfile.mkdtemp(prefix="ba-objects-"))
-    server = seaweed.Weed(directory, directory, seaweed.free_ports(), "a key for tests only")
     try:
         (directory / seaweed.CONFIGURATION).write_bytes(_configuration())
-        server.start(program)
+        server = _started(program, directory)
         try:
-            server.wait_until_ready()
             yield ObjectServer(server.ports.url, server.pid, server.ports, server)
         finally:
             server.kill()
     finally:
         shutil.rmtree(directory)
+
+
+def _started(program: Path, directory: Path) -> seaweed.Weed:
+    """Start a server, on other ports where one of them was taken between the look at it and its use."""
+    for tries_left in (4, 3, 2, 1, 0):
+        server = seaweed.Weed(directory, directory, seaweed.free_ports(), "a key for tests only")
+        server.start(program)
+        try:
+            server.wait_until_ready()
+        except BaseException as error:
+            server.kill()
+            taken = isinstance(error, EnvironmentFault) and "address already in use" in server.log.read_text()
+            if not (taken and tries_left):
+                raise
+        else:
+            return server
+    raise AssertionError("unreachable")
 
 
 def _configuration() -> bytes:

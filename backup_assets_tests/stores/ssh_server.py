@@ -22,7 +22,10 @@ import pytest
 
 from backup_assets.stores.ssh_location import SshLocation
 
-START_SECONDS = 30
+START_SECONDS = 120
+ENDED_SECONDS = 60
+#: So many ports are tried where others on this machine take them between the look at one and its use.
+PORTS_TRIED = 5
 _SEARCHED = ("/usr/sbin", "/usr/local/sbin")
 _CONFIG = """\
 ListenAddress 127.0.0.1
@@ -76,10 +79,22 @@ class SshServer:
         return replace(location, **changes)
 
     def end_sessions(self) -> None:
-        """Kill every session, as a power loss there would; the server itself goes on."""
-        for pid in descendants(self.pid):
+        """Kill every session, as a power loss there would, and wait until none is left; the server itself goes on."""
+        killed = descendants(self.pid)
+        for pid in killed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + ENDED_SECONDS
+        while any(map(lives, killed)) and time.monotonic() < until:
+            time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process is there, and not only its exit status."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
 
 
 def descendants(pid: int) -> list[int]:
@@ -120,20 +135,15 @@ def ssh_server() -> Iterator[SshServer]:
         (directory / "programs").mkdir()
         host_key, key = make_key(directory / "host_key"), make_key(directory / "key")
         (directory / "authorized_keys").write_text(f"restrict {key}\n")
-        port = free_port()
         (directory / "known_hosts").write_text(f"127.0.0.1,[127.0.0.1]:* {host_key}\n")
         path = f"{directory}/programs:/usr/local/bin:/usr/bin:/bin"
-        config = directory / "sshd_config"
         # Without PAM nobody whose password is locked gets in, and only root can use PAM.
         pam = "yes" if os.getuid() == 0 and Path("/etc/pam.d/sshd").exists() else "no"
         home = directory / "home"
-        config.write_text(_CONFIG.format(directory=directory, port=port, home=home, path=path, pam=pam))
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen([program, "-D", "-e", "-f", str(config)], stderr=log, stdin=subprocess.DEVNULL)
+        process, port = _started(program, directory, home=home, path=path, pam=pam)
         user = pwd.getpwuid(os.getuid()).pw_name
         server = SshServer(directory, port, user, process.pid)
         try:
-            _wait_for(port, process, directory / "log")
             yield server
         finally:
             server.end_sessions()
@@ -149,16 +159,33 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _started(program: str, directory: Path, **configured: object) -> tuple[subprocess.Popen[bytes], int]:
+    config, log = directory / "sshd_config", directory / "log"
+    for _ in range(PORTS_TRIED):
+        port = free_port()
+        config.write_text(_CONFIG.format(directory=directory, port=port, **configured))
+        with log.open("wb") as handle:
+            argv = [program, "-D", "-e", "-f", str(config)]
+            process = subprocess.Popen(argv, stderr=handle, stdin=subprocess.DEVNULL)
+        if _answers(port, process):
+            return process, port
+        process.kill()
+        process.wait(timeout=20)
+        if "Address already in use" not in log.read_text():
+            break
+    pytest.fail(f"the SSH server did not start:\n{log.read_text()[-3000:]}")
+
+
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as one:
                 if one.recv(4) == b"SSH-":
-                    return
+                    return process.poll() is None
         except OSError:
             time.sleep(0.05)
-    pytest.fail(f"the SSH server did not start:\n{log.read_text()[-3000:]}")
+    return False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from backup_assets.sets.manifest import Manifest
 from backup_assets.stores.contract import Store, TransferDamaged
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.read_back import read_back
-from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, a_verification, put_record, put_set
+from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, a_verification, proof_of, put_record, put_set
 from backup_assets_tests.stores.conformance import keys
 from backup_assets_tests.stores.faulty import Fault, FaultyStore, Kind, Stopped
 
@@ -96,7 +96,7 @@ def test_a_document_that_comes_out_damaged_is_a_problem_and_no_other_set_suffers
     assert [damage.set_id for damage in manifests.problems] == [today.id]
 
     records = Catalog(FaultyStore(folder, Fault("open", kind, part="verification")), ERP4)
-    assert [(one.id, one.verified) for one in records.sets()] == [(today.id, None), (yesterday.id, None)]
+    assert [(one.id, proof_of(one)) for one in records.sets()] == [(today.id, None), (yesterday.id, None)]
     assert [damage.kind for damage in records.problems] == ["verification"]
 
 
@@ -130,7 +130,7 @@ def test_a_deletion_that_ends_anywhere_leaves_a_whole_set_or_none(folder: Folder
 
     found = Catalog(folder, ERP4).find(manifest.id)
     assert (found is not None) is (nth == 0 and kind != "fail_after")
-    assert found is None or (found.state == "complete" and found.verified is not None)
+    assert found is None or (found.state == "complete" and proof_of(found) is not None)
     later = NOW.replace(year=2126)
     if found is None:
         folder.sweep(later)

@@ -12,19 +12,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.sets.catalog import Catalog
-from backup_assets.stores.contract import ConflictingObject, InvalidKey, Store, TransferDamaged
+from backup_assets.sets.place import Place
+from backup_assets.stores.contract import ConflictingObject, InvalidKey, MissingObject, Store, TransferDamaged
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.sets.examples import ERP4, NOW, a_manifest, put, put_artifacts, put_set, sha256
 from backup_assets_tests.stores.conformance import KEY, StoreConformance, keys, noise
 
 DAY = timedelta(days=1)
+#: What is made now is a leftover then: when a file came to a folder cannot be pretended.
+LATER = datetime.now(UTC) + 2 * DAY
 PUT = """
 import sys, pathlib
 from backup_assets.stores.folder import FolderStore
@@ -46,6 +49,20 @@ class TestFolderConformance(StoreConformance):
     def command_that_puts(self, store: Store, key: str, source: Path, digest: str, size: int) -> list[str]:
         assert isinstance(store, FolderStore)
         return [sys.executable, "-c", PUT, str(store.root), key, str(source), digest, str(size)]
+
+
+def test_a_small_object_is_read_at_once_and_what_is_none_is_told_as_ever(store: FolderStore, tmp_path: Path) -> None:
+    listed = put(store, KEY, b"content")
+    assert store.read_small(listed) == b"content"
+    store.path_of(KEY).write_bytes(b"grown since it was listed")
+    assert store.read_small(listed) == b"grown since it was listed"
+    store.path_of(KEY).unlink()
+    with pytest.raises(MissingObject):
+        store.read_small(listed)
+    (tmp_path / "elsewhere").write_bytes(b"content")
+    store.path_of(KEY).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MissingObject):
+        store.read_small(listed)
 
 
 def no_links(*_: object, **__: object) -> None:
@@ -395,11 +412,12 @@ def test_a_sweep_removes_old_leftovers_and_keeps_sets(store: FolderStore) -> Non
     make_all_old(store)
     kept = files_below(store.root / "erp4/prod/meta")
     young = a_partial(store, b"x")
-    made_old(young, days=0.9)
+    half_a_day_before = (LATER - DAY / 2).timestamp()
+    os.utime(young, (half_a_day_before, half_a_day_before))
 
-    planned = store.sweep(NOW, dry_run=True)
+    planned = store.sweep(LATER, dry_run=True)
     before = files_below(store.root)
-    swept = store.sweep(NOW)
+    swept = store.sweep(LATER)
 
     assert planned == swept
     assert len(before) == 8
@@ -409,7 +427,34 @@ def test_a_sweep_removes_old_leftovers_and_keeps_sets(store: FolderStore) -> Non
     assert files_below(store.root / "erp4/prod/meta") == kept
     assert young.exists()
     assert not directory.exists()
-    assert store.sweep(NOW) == []
+    assert store.sweep(LATER) == []
+
+
+def test_what_somebody_brings_with_the_times_of_its_origin_is_not_swept_before_its_manifest_comes(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    put_set(store, a_manifest(NOW - 3 * DAY))
+    elsewhere = FolderStore(tmp_path / "elsewhere", "usb")
+    brought = put_set(elsewhere, a_manifest(NOW - 3 * DAY, run="deadbeef"))
+    make_all_old(elsewhere)
+    for artifact in brought.artifacts:
+        shutil.copy2(elsewhere.path_of(ERP4.key(artifact.name)), store.path_of(ERP4.key(artifact.name)))
+
+    assert store.sweep(datetime.now(UTC)) == []
+
+    assert {one.key for one in store.sweep(LATER)} == {ERP4.key(artifact.name) for artifact in brought.artifacts}
+
+
+def test_a_sweep_of_one_place_leaves_every_other_as_it_is(store: FolderStore) -> None:
+    other = Place("erp40", "prod")
+    for place in (ERP4, other):
+        put_set(store, a_manifest(NOW - 3 * DAY), place)
+        put_artifacts(store, a_manifest(NOW - 3 * DAY, run="deadbeef"), place)
+
+    swept = store.sweep(LATER, only=other)
+
+    assert len(swept) == 2
+    assert {one.key.partition("/")[0] for one in swept} == {"erp40"}
 
 
 def test_a_partial_directory_that_is_still_written_is_kept(store: FolderStore) -> None:
@@ -429,7 +474,7 @@ def test_a_damaged_manifest_protects_its_files_from_the_sweep(store: FolderStore
     store.path_of(ERP4.manifest_key(damaged.id)).write_bytes(b"")
     make_all_old(store)
 
-    assert store.sweep(NOW) == []
+    assert store.sweep(LATER) == []
     assert len(keys(store)) == 6
 
 
@@ -438,7 +483,7 @@ def test_a_lost_meta_folder_does_not_take_the_dumps_with_it(store: FolderStore) 
     make_all_old(store)
     shutil.rmtree(store.root / "erp4/prod/meta")
 
-    assert store.sweep(NOW) == []
+    assert store.sweep(LATER) == []
     assert len(keys(store)) == 2
 
 
@@ -447,10 +492,10 @@ def test_each_place_is_swept_by_its_own_manifests(store: FolderStore) -> None:
     orphan = a_manifest(NOW - 3 * DAY, run="deadbeef")
     put_artifacts(store, orphan)
     other = a_manifest(NOW - 3 * DAY, run="deadbeef")
-    put_set(store, other, type(ERP4)("erp4", "staging"))
+    put_set(store, other, Place("erp4", "staging"))
     put(store, "notes/of/mine/db.txt", noise(3))
     make_all_old(store)
 
-    swept = store.sweep(NOW)
+    swept = store.sweep(LATER)
 
     assert {one.key for one in swept} == {ERP4.key(artifact.name) for artifact in orphan.artifacts}

@@ -132,6 +132,39 @@ def test_somebody_elses_rule_that_removes_backups_too_soon_is_told(
     assert "the rule tidy" not in states(merged([{**rule, "Status": "Disabled"}, *ours()], TAGGED)[1])
 
 
+@pytest.mark.parametrize(
+    ("chosen", "storage_class", "told"),
+    [
+        ({"Prefix": ""}, "DEEP_ARCHIVE", True),
+        ({"Prefix": "offsite/"}, "GLACIER", True),
+        ({"Tag": {"Key": "retention", "Value": "monthly"}}, "GLACIER", True),
+        ({"Prefix": ""}, "GLACIER_IR", False),
+        ({"Prefix": ""}, "STANDARD_IA", False),
+        ({"Prefix": "elsewhere/"}, "GLACIER", False),
+        ({"Tag": {"Key": "project", "Value": "x"}}, "GLACIER", False),
+    ],
+)
+def test_somebody_elses_rule_that_puts_backups_into_an_archive_is_told(
+    chosen: dict[str, Any], storage_class: str, told: bool
+) -> None:
+    rule = {
+        "ID": "save costs",
+        "Status": "Enabled",
+        "Filter": chosen,
+        "Transitions": [{"Days": 1, "StorageClass": storage_class}],
+    }
+
+    rules, lines = merged([*ours(), rule], TAGGED)
+
+    assert rule in rules
+    line = next((line for line in lines if line.name == "the rule save costs"), None)
+    assert (line is not None) == told
+    if line is not None:
+        assert line.state == "left"
+        assert storage_class in line.found
+        assert "restore-object" in line.remedy
+
+
 def test_a_rule_without_a_filter_covers_everything() -> None:
     assert covers({"Status": "Enabled"}, PLAIN)
     assert covers({"Prefix": "off"}, PLAIN)

@@ -125,7 +125,7 @@ def test_memory_does_not_grow_with_the_object(objects: ObjectServer, tmp_path: P
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=500,
     )
 
     grown_kib = int(done.stdout)

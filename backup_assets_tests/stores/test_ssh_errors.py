@@ -90,7 +90,7 @@ def test_a_name_that_no_host_has_is_said(location: SshLocation) -> None:
 
 def test_a_connection_that_stalls_is_given_up(another_host: SshServer, location: SshLocation) -> None:
     with link_to(another_host) as link:
-        stalled = replace(location, port=link.port, alive_seconds=1, connect_seconds=3)
+        stalled = replace(location, port=link.port, alive_seconds=1, connect_seconds=15)
         keys(SshStore(stalled, "remote"))
         link.stall()
 
@@ -102,7 +102,7 @@ def test_a_transfer_that_stalls_is_given_up(another_host: SshServer, location: S
     source.write_bytes(noise(8 * MIB))
     with link_to(another_host) as link:
         link.limit, link.at_limit = 2 * MIB, link.stall
-        store = SshStore(replace(location, port=link.port, alive_seconds=1, connect_seconds=3), "remote")
+        store = SshStore(replace(location, port=link.port, alive_seconds=1, connect_seconds=15), "remote")
 
         with pytest.raises(TransientFault) as caught:
             store.put(KEY, source, sha256="0" * 64, size=8 * MIB)

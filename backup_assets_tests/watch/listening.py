@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from backup_assets_tests.ports import free_port
 
 
 @dataclass
@@ -54,7 +55,7 @@ def a_webhook() -> Iterator[Webhook]:
 
         def _answer(self) -> None:
             if hook.hangs:
-                hook.released.wait(30)
+                hook.released.wait(300)
             self.send_response(hook.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -94,11 +95,8 @@ class Mailbox:
 
 @contextmanager
 def a_mailbox() -> Iterator[Mailbox]:
-    box = Mailbox(0)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        box.port = free.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    box = Mailbox(free_port())
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, ready_timeout=60)
     controller.start()
     try:
         yield box

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
+import dagster as dg
 import pytest
 
 from backup_assets.settings import DatabaseSettings, ServerSettings, Settings, WatchSettings
@@ -22,11 +23,13 @@ from backup_assets.watch.conditions import (
     Facts,
     Found,
     conditions_of,
+    no_facts,
     not_measured,
 )
 from backup_assets.watch.figures import ObjectiveState
 from backup_assets.watch.kinds import TOLD, Kind
 from backup_assets.watch.messages import letter_of, trial_letter
+from backup_assets.watch.rds_looks import rds_unwatched
 from backup_assets.watch.report_words import Language, names_in
 from backup_assets_tests.watch.stores_at_work import a_folder, damage_manifest, drilled, measured, settings_of, taken
 from backup_assets_tests.watch.test_conditions import HOUR, NOW, a_store, a_trouble, figures
@@ -46,7 +49,12 @@ def settings(language: Language, zone: str = "Asia/Tokyo") -> Settings:
 def every_condition(language: Language) -> tuple[Condition, ...]:
     """Return every kind, and where a kind is told in two ways, both."""
     words = AlertWords(language)
-    stores = (a_store("local", damaged=2), a_store(late="LATE"), a_store("nas", error="no route to host"))
+    mixed = tuple(words.say("servers_mixed.one", set=one, server=f"{one}00, timeline 1") for one in ("73", "74"))
+    stores = (
+        a_store("local", damaged=2, lost=("set-7",)),
+        a_store(late="LATE", lost=("set-7",), vanished=("set-6", "set-5", "set-4", "set-3"), servers=mixed),
+        a_store("nas", error="no route to host"),
+    )
     facts = Facts(
         (Blocked("usb", "BLOCKED"),), (), (Concern("ABCD", "warn", "KEY", "EXTEND"),),
         (Expiring("set-9", "s3", "EXPIRING"),),
@@ -59,6 +67,12 @@ def every_condition(language: Language) -> tuple[Condition, ...]:
         told = figures(*stores, missed=("2026-11-20",), **broken)
         found += conditions_of(told, (a_trouble(), check), facts, NOW, ui_url="http://ui", words=words).conditions
     found += not_measured("erp4", "no answer", (), NOW, words=words).conditions
+    beside = no_facts(words.say("not_measured.facts.cause", database="erp4", n=10))
+    found += conditions_of(figures(), (), beside, NOW, ended=(a_trouble(), check), words=words).conditions
+    with dg.instance_for_test() as instance:
+        unwatched = rds_unwatched(instance, settings(language).databases[0], NOW, words)
+    assert unwatched is not None
+    found.append(unwatched)
     for kind in OF_THE_WATCH:
         title, remedy = words.say(f"{kind}.title", channel="2-json"), words.say(f"{kind}.remedy")
         found.append(Condition(THE_WATCH, kind, "2-json", "error", title, cause="it answered 500", remedy=remedy))

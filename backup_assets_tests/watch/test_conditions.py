@@ -11,6 +11,7 @@ from backup_assets.watch.conditions import (
     Condition,
     Facts,
     conditions_of,
+    no_facts,
     not_measured,
     safe_sentence,
 )
@@ -22,7 +23,7 @@ from backup_assets.watch.figures import (
     SetFigures,
     StoreFigures,
 )
-from backup_assets.watch.troubles import FORGOTTEN_AFTER, Trouble
+from backup_assets.watch.troubles import FORGOTTEN_AFTER, FinishedRun, Trouble, after
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -144,7 +145,50 @@ def test_what_blocks_or_ends_the_backups_later_is_told() -> None:
         ("erp4:encryption_key:ABCD", "warn"),
     ]
     unknown = conditions_of(figures(), (), Facts(None, (), None), NOW)
-    assert set(unknown.undecided) == {"erp4:retention_blocked:", "erp4:encryption_key:"}
+    assert set(unknown.undecided) == {"erp4:retention_blocked:", "erp4:encryption_key:", "erp4:not_measured:facts"}
+
+
+def test_facts_that_could_not_be_looked_at_are_told_beside_the_figures() -> None:
+    waiting = conditions_of(figures(rpo="broken"), (), no_facts(), NOW)
+    failed = conditions_of(figures(rpo="broken"), (), no_facts("no disk"), NOW)
+
+    assert [one.key for one in waiting.conditions] == ["erp4:rpo:"]
+    assert waiting.is_undecided("erp4:not_measured:facts")
+    assert [(one.key, one.cause) for one in failed.conditions[1:]] == [("erp4:not_measured:facts", "no disk")]
+    assert all(one.is_undecided("erp4:hold_expires:s3/set-9") for one in (waiting, failed))
+
+
+def test_what_failed_and_passed_since_the_last_look_is_an_event_with_a_key_of_its_own() -> None:
+    found = conditions_of(figures(), [a_trouble()], KNOWN, NOW, ended=[a_trouble(), a_trouble(NOW - FORGOTTEN_AFTER)])
+
+    still, event = found.conditions
+    assert (still.key, still.lasting) == ("erp4:run_failed:erp4_backup_job@2026-11-22", True)
+    assert (event.key, event.lasting) == ("erp4:run_failed:erp4_backup_job@2026-11-22#1a", False)
+    assert event.title.endswith("failed for the slot 2026-11-22, and a later one succeeded")
+    assert (event.cause, event.slot) == ("it broke", "2026-11-22")
+    assert event.safe.startswith("set-5")
+
+
+def test_a_copy_whose_run_failed_is_not_called_made_because_that_of_a_later_slot_was() -> None:
+    runs = [
+        FinishedRun(day, "erp4_s3_upload_job", day, ok, NOW, "" if ok else "no route")
+        for day, ok in (("2026-11-20", False), ("2026-11-21", True))
+    ]
+    judged = after((), runs)
+    assert judged.open == ()
+    (event,) = conditions_of(figures(), judged.open, KNOWN, NOW, ended=judged.ended).conditions
+
+    assert event.slot == "2026-11-20"
+    assert "if the one that succeeded was for another slot, run it again for its own" in event.remedy
+
+
+def test_a_store_that_does_not_answer_leaves_another_whose_name_begins_the_same_alone() -> None:
+    found = conditions_of(
+        figures(a_store("local"), a_store("s3", error="no route"), a_store("s3_osaka")), (), KNOWN, NOW
+    )
+
+    assert found.is_undecided("erp4:copy_late:s3")
+    assert not found.is_undecided("erp4:copy_late:s3_osaka")
 
 
 def test_damaged_manifests_are_told() -> None:
@@ -156,7 +200,8 @@ def test_stores_that_cannot_be_measured_leave_everything_else_open() -> None:
 
     assert [one.kind for one in found.conditions] == ["not_measured", "run_failed"]
     assert "erp4:rpo:" in found.undecided
-    assert not "erp4:run_failed:erp4_backup_job@2026-11-22".startswith(found.undecided)
+    assert not found.is_undecided("erp4:run_failed:erp4_backup_job@2026-11-22")
+    assert not found.is_undecided("erp4:not_measured:")
     assert not_measured("erp4", "", (), NOW).conditions == ()
 
 
@@ -190,3 +235,44 @@ def test_stores_that_cannot_be_measured_leave_everything_else_open() -> None:
 )
 def test_what_is_safe_is_said_in_one_sentence(stores: tuple[StoreFigures, ...], sentence: str) -> None:
     assert safe_sentence(figures(*stores), NOW) == sentence
+
+
+def test_sets_that_are_lost_are_told_at_once_and_those_that_vanished_after_an_hour() -> None:
+    (lost,) = of(figures(a_store("local"), a_store(lost=("set-9",), vanished=("set-8",))))
+    (vanished,) = of(figures(a_store("local"), a_store(vanished=("set-8", "set-7", "set-6", "set-5"))))
+
+    assert (lost.key, lost.severity, lost.patience) == ("erp4:sets_incomplete:usb", "error", timedelta())
+    assert "set-9" in lost.cause
+    assert "set-8" in lost.cause
+    assert (vanished.key, vanished.patience) == (lost.key, HOUR)
+    assert "4 that were copied there are gone" in vanished.cause
+    assert vanished.cause.endswith("(set-8, set-7, set-6, …)")
+
+
+def test_servers_that_write_under_one_name_are_told_by_store() -> None:
+    (found,) = of(figures(a_store("local"), a_store(servers=("set-9 is of one", "set-8 of another"))))
+
+    assert (found.key, found.severity) == ("erp4:servers_mixed:usb", "error")
+    assert found.title == "2 servers are backed up into usb under one name"
+    assert found.cause == "set-9 is of one; set-8 of another"
+    assert "--store usb" in found.remedy
+
+
+def test_where_nobody_knows_what_vanished_nothing_of_it_is_over() -> None:
+    found = conditions_of(figures(a_store("local"), a_store(vanished=None)), (), KNOWN, NOW)
+
+    assert (found.conditions, found.undecided) == ((), ("erp4:sets_incomplete:usb",))
+
+
+@pytest.mark.parametrize(("name", "hours"), [("important_tables", 168.0), ("infrastructure", 48.0)])
+@pytest.mark.parametrize("state", ["warn", "broken"])
+def test_that_there_was_never_one_is_told_as_broken_when_one_was_due(
+    name: ObjectiveName, hours: float, state: ObjectiveState
+) -> None:
+    never = replace(figures(), objectives=(Objective(name, state, None, hours, "hours", "none yet"),))
+    late = replace(figures(), objectives=(Objective(name, state, 1000.0, hours, "hours", "too old"),))
+
+    (told,), (at_once,) = of(never), of(late)
+    assert (told.severity, told.patience) == ("error", hours * HOUR)
+    assert (at_once.severity, at_once.patience) == ("error" if state == "broken" else "warn", timedelta())
+    assert f"erp4_{name}_schedule" in told.remedy

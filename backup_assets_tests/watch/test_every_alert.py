@@ -178,6 +178,25 @@ def mend(scene: Scene) -> None:
             store.delete(listed.key)
 
 
+def lose_a_file(scene: Scene) -> None:
+    older = scene.set_of(NOW - 34 * HOUR)
+    (lost,) = (scene.path / "usb" / "erp4" / "prod" / "db").glob(f"{older}*")
+    lost.rename(scene.path / lost.name)
+
+
+def find_it_again(scene: Scene) -> None:
+    (lost,) = scene.path.glob("*.dump")
+    lost.rename(scene.path / "usb" / "erp4" / "prod" / "db" / lost.name)
+
+
+def take_no_tables(scene: Scene) -> None:
+    taken(scene.settings, NOW - 8 * DAY, stores=("local", "usb"), kind="important_tables")
+
+
+def take_the_tables(scene: Scene) -> None:
+    taken(scene.settings, scene.at, stores=("local", "usb"), kind="important_tables")
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "mark", "title", "slot"),
     [
@@ -192,6 +211,14 @@ def mend(scene: Scene) -> None:
         (take_the_disk_away, bring_it_back, "PROBLEM", "the store usb did not answer", ""),
         (block_the_retention, unblock_it, "WARNING", "the retention deletes nothing in local", ""),
         (damage, mend, "PROBLEM", "1 manifests or records in local cannot be read", ""),
+        (lose_a_file, find_it_again, "PROBLEM", "1 sets in usb are gone, or have lost files", ""),
+        (
+            take_no_tables,
+            take_the_tables,
+            "PROBLEM",
+            "there is no weekly set of the important tables that is young enough",
+            "",
+        ),
     ],
 )
 def test_it_is_told_once_then_after_the_reminder_and_then_that_it_is_over(
@@ -204,7 +231,9 @@ def test_it_is_told_once_then_after_the_reminder_and_then_that_it_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     few = RetentionSettings(daily=1, weekly=0, monthly=0, all_for_days=0, largest_share=1)
-    fields = {"retention": few} if begin is block_the_retention else {}
+    fields: dict[str, object] = {"retention": few} if begin is block_the_retention else {}
+    if begin is take_no_tables:
+        fields["important_tables"] = ("invoices",)
     with a_webhook() as hook:
         scene = Scene(tmp_path, hook, monkeypatch, **fields)
         if begin is not block_the_retention:

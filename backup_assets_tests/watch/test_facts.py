@@ -50,6 +50,23 @@ def test_a_store_that_cannot_be_asked_is_not_known(tmp_path: Path) -> None:
     assert look_at(settings.databases[0], settings).unknown_stores == ("usb",)
 
 
+def test_a_store_that_has_just_not_answered_is_not_asked_and_hides_no_other(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path, a_folder(tmp_path, "usb"), retention=RetentionSettings(daily=1, weekly=0, monthly=0, all_for_days=0)
+    )
+    now = datetime.now(UTC)
+    for age in range(3, 9):
+        proven(settings, taken(settings, now - age * DAY, stores=("local", "usb")), at=now - age * DAY)
+    for age in range(1, 3):
+        taken(settings, now - age * DAY)
+
+    found = look_at(settings.databases[0], settings, {"usb": "no answer within 120 s"})
+
+    assert found.unknown_stores == ("usb",)
+    assert found.blocked is not None
+    assert [one.store for one in found.blocked] == ["local"]
+
+
 def test_a_key_that_is_not_there_ends_the_backups_and_is_told(tmp_path: Path, keyrings: Keyrings) -> None:
     (tmp_path / "empty").mkdir(mode=0o700)
     encryption = EncryptionSettings(recipients=("0" * 40,), gpg_homedir=tmp_path / "empty")

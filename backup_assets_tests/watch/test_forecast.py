@@ -52,3 +52,13 @@ def test_a_smaller_database_is_not_promised_to_be_faster(tmp_path: Path):
     drilled(settings, taken(settings, OLD, size=5_000_000), at=OLD, seconds=3600.0)
     taken(settings, NOW - HOUR, size=1_000_000)
     assert measured(settings).restore_forecast_seconds == 3600.0
+
+
+def test_what_a_wrong_clock_dated_ahead_foretells_nothing(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    one = taken(settings, NOW - HOUR)
+    drilled(settings, one, at=NOW + 365 * DAY, seconds=9.0)
+    assert measured(settings).restore_forecast_seconds is None
+
+    drilled(settings, one, at=OLD, seconds=300.0)
+    assert measured(settings).restore_forecast_seconds == 300.0

@@ -43,24 +43,22 @@ def test_a_store_that_hangs_is_given_up_and_not_asked_twice(tmp_path: Path, monk
     def hanging(directory: str):  # as a mount whose server is gone
         if str(directory).startswith(str(tmp_path / "usb")):
             entered.set()
-            go_on.wait(60)
+            go_on.wait(300)
         return scandir(directory)
 
     monkeypatch.setattr(os, "scandir", hanging)
     begun = time.monotonic()
-    local, usb = look_at_stores(settings.databases[0], settings, NOW, seconds=2.0)
+    local, usb = look_at_stores(settings.databases[0], settings, NOW, seconds=5.0)
     assert entered.is_set()
-    assert usb.error == "no answer within 2 s"
+    assert usb.error == "no answer within 5 s"
     assert [held.id for held in local.sets] == [one.id]
-    waiting = threading.active_count()
-    local, usb = look_at_stores(settings.databases[0], settings, NOW, seconds=30.0)
+    local, usb = look_at_stores(settings.databases[0], settings, NOW, seconds=300.0)
     assert [held.id for held in local.sets] == [one.id]
-    assert usb.error == "no answer within 30 s"
-    assert time.monotonic() - begun < 25
-    assert threading.active_count() == waiting
-    thread = next(thread for thread in threading.enumerate() if thread.name == "look at usb")
+    assert usb.error == "no answer within 300 s"
+    assert time.monotonic() - begun < 200
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "look at usb"]
     go_on.set()
-    thread.join(30)
+    thread.join(60)
     _, usb = look_at_stores(settings.databases[0], settings, NOW)
     assert (usb.error, [held.id for held in usb.sets]) == ("", [one.id])
 
@@ -152,6 +150,18 @@ def test_a_hold_that_ends_is_seen_to_end_although_the_listing_stays(tmp_path: Pa
         return [one.hold for one in local.sets]
 
     assert (held(0), held(2)) == (["the audit"], [None])
+
+
+def test_a_proof_from_the_future_counts_when_its_time_has_come_although_the_listing_stays(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    last = taken(settings, NOW - HOUR)
+    proven(settings, last, at=NOW + 2 * HOUR)
+
+    def is_proven(hours: int) -> list[bool]:
+        (local,) = look_at_stores(settings.databases[0], settings, NOW + hours * HOUR)
+        return [one.verified is not None for one in local.sets]
+
+    assert (is_proven(0), is_proven(2)) == ([False], [True])
 
 
 def test_two_who_ask_at_the_same_time_get_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -16,6 +16,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from backup_assets.errors import EnvironmentFault
+from backup_assets.sets.servers import ServerIdentity
 from backup_assets.watch.metrics import METRICS, PREFIX, exposition, write_textfile
 from backup_assets_tests.docs.pages import DOCS
 from backup_assets_tests.watch.stores_at_work import (
@@ -23,6 +24,7 @@ from backup_assets_tests.watch.stores_at_work import (
     HOUR,
     NOW,
     a_folder,
+    copy_recorded,
     drilled,
     measured,
     proven,
@@ -71,6 +73,29 @@ def test_what_is_not_known_has_no_sample(tmp_path: Path):
     assert [key for key in found if "usb" in key] == [("store_up", "erp4", "usb")]
     assert ("newest_set_timestamp_seconds", "erp4") not in found
     assert found["objective_state", "erp4", "rpo"] == 3.0
+
+
+def test_what_a_store_has_lost_is_counted(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    sets = [taken(settings, NOW - number * DAY, stores=("local", "usb")) for number in range(3)]
+    for one in sets:
+        copy_recorded(settings, one, "usb")
+    for path in (tmp_path / "usb").rglob(f"{sets[1].id}*"):
+        path.unlink()
+    (tmp_path / "usb" / "erp4" / "prod" / sets[2].artifacts[0].name).unlink()
+    found = samples(exposition([measured(settings)]))
+    assert (found["store_lost_sets", "erp4", "usb"], found["store_vanished_sets", "erp4", "usb"]) == (1.0, 1.0)
+    assert (found["store_lost_sets", "erp4", "local"], found["store_vanished_sets", "erp4", "local"]) == (0.0, 0.0)
+
+
+def test_servers_that_write_into_one_store_are_counted(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    for number in range(4):
+        server = ServerIdentity(("7000", "8000")[number % 2], 1)
+        taken(settings, NOW - number * 10 * HOUR, stores=("usb",), server=server)
+    taken(settings, NOW - HOUR, server=ServerIdentity("7000", 1))
+    found = samples(exposition([measured(settings)]))
+    assert (found["store_mixed_servers", "erp4", "usb"], found["store_mixed_servers", "erp4", "local"]) == (2.0, 0.0)
 
 
 def test_a_textfile_is_replaced_whole_and_can_be_read_by_others(tmp_path: Path):

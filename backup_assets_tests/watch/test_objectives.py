@@ -159,6 +159,27 @@ def test_without_a_proof_the_objective_is_broken_and_reading_is_no_proof(tmp_pat
     assert objective(settings, "verified").state == "broken"
 
 
+def test_a_pass_from_the_future_does_not_hide_that_the_same_copy_failed_later(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    last = taken(settings, LAST_NIGHT)
+    proven(settings, last, at=NOW + 20 * HOUR)
+    proven(settings, last, at=NOW - HOUR, passed=False)
+    assert objective(settings, "rpo").state == "broken"
+    found = objective(settings, "verified")
+    assert found.state == "broken"
+    assert f"{last.id} failed its verification" in found.text
+
+
+def test_a_pass_from_the_future_is_no_proof_until_then_and_says_why(tmp_path: Path):
+    settings = settings_of(tmp_path)
+    last = taken(settings, LAST_NIGHT)
+    proven(settings, last, at=NOW + 20 * HOUR)
+    found = objective(settings, "verified")
+    assert found.state == "broken"
+    assert f"the proof of {last.id} does not count: it bears the time 2026-11-23 08:00 UTC" in found.text
+    assert objective(settings, "verified", NOW + 20 * HOUR).state == "met"
+
+
 def test_how_old_a_proof_may_be_is_a_setting(tmp_path: Path):
     settings = settings_of(tmp_path, objectives=ObjectivesSettings(verified_within_hours=8))
     one = taken(settings, LAST_NIGHT)
@@ -185,6 +206,53 @@ def test_a_drill_that_failed_breaks_the_objective_although_an_older_one_passed(t
     assert found.state == "broken"
     assert "the restore took longer than promised" in found.text
     assert (objective(settings, "rto").state, objective(settings, "rto").measured) == ("broken", 5.0)
+
+
+def test_a_drill_that_passed_in_the_future_counts_for_nothing_until_one_at_a_right_time(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    old, one = (taken(settings, NOW - days * DAY, stores=("local", "usb")) for days in (40, 3))
+    drilled(settings, old, at=NOW - 40 * DAY)
+    drilled(settings, one, at=NOW + 365 * DAY)
+
+    assert objective(settings, "drill").state == "broken"
+    drilled(settings, old, at=NOW - 2 * DAY)
+    found = objective(settings, "drill")
+    assert (found.state, found.measured) == ("warn", 2.0)
+    assert f"the drill of {one.id} does not count: it bears the time 2027-11-22 12:00 UTC" in found.text
+    drilled(settings, taken(settings, NOW - DAY, stores=("local", "usb")), at=NOW - HOUR)
+    found = objective(settings, "drill")
+    assert (found.state, "does not count" in found.text) == ("met", False)
+
+
+def test_the_same_set_drilled_again_at_a_right_time_is_all_that_is_asked_for(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, LAST_NIGHT, stores=("local", "usb"))
+    drilled(settings, one, at=NOW + 365 * DAY)
+    assert "set the clock of the host that made it, and drill again" in objective(settings, "drill").text
+
+    drilled(settings, one, at=NOW - HOUR)
+    found = objective(settings, "drill")
+    assert (found.state, "does not count" in found.text) == ("met", False)
+
+
+def test_a_drill_that_failed_shows_although_one_of_the_future_passed(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - DAY, stores=("local", "usb"))
+    drilled(settings, one, at=NOW + 365 * DAY)
+    drilled(settings, one, at=NOW - HOUR, seconds=5 * 3600.0, passed=False)
+
+    assert [objective(settings, name).state for name in ("drill", "rto")] == ["broken", "broken"]
+
+
+def test_a_drill_that_failed_in_the_future_counts_until_a_newer_set_is_drilled(tmp_path: Path):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    old, one = (taken(settings, NOW - days * DAY, stores=("local", "usb")) for days in (4, 3))
+    drilled(settings, old, at=NOW - 2 * DAY)
+    drilled(settings, one, at=NOW + 365 * DAY, seconds=5 * 3600.0, passed=False)
+
+    assert [objective(settings, name).state for name in ("drill", "rto")] == ["broken", "broken"]
+    drilled(settings, taken(settings, NOW - DAY, stores=("local", "usb")), at=NOW - HOUR)
+    assert [objective(settings, name).state for name in ("drill", "rto")] == ["met", "met"]
 
 
 def test_without_a_further_store_nobody_knows_of_a_drill(tmp_path: Path):

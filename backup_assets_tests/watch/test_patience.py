@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from backup_assets.errors import EnvironmentFault
-from backup_assets.watch.patience import Patience
+from backup_assets.watch.patience import USABLE_SECONDS, Patience
 
 
 def test_an_answer_in_time_is_taken() -> None:
@@ -13,6 +13,28 @@ def test_an_answer_in_time_is_taken() -> None:
     patience.ask("erp4", lambda: 7)
 
     assert patience.answer("erp4", 10) == (7, 0.0)
+
+
+def test_work_that_has_ended_is_begun_anew_although_its_thread_lives_on() -> None:
+    patience: Patience[int] = Patience()
+    go, ended, gone = threading.Event(), threading.Event(), threading.Event()
+
+    def living_on(_: object) -> None:
+        ended.set()
+        gone.wait(60)
+
+    patience.ask("erp4", lambda: 1 if go.wait(60) else 0)
+    work = patience._states["erp4"].work
+    assert work is not None
+    work.future.add_done_callback(living_on)  # it runs in the thread of the work
+    go.set()
+    assert ended.wait(60)
+    assert work.thread.is_alive()
+    patience.ask("erp4", lambda: 2)
+    try:
+        assert patience.answer("erp4", 60) == (2, 0.0)
+    finally:
+        gone.set()
 
 
 def test_an_answer_that_comes_late_is_that_of_the_next_look() -> None:
@@ -36,6 +58,23 @@ def test_an_answer_that_comes_late_is_that_of_the_next_look() -> None:
     assert patience.answer("erp4", 0) == (1, 0.0)
     stuck.set()
     assert patience.answer("erp4", 30) == (2, 0.0)
+
+
+def test_while_an_old_answer_serves_the_silence_counts_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("backup_assets.watch.patience.monotonic", lambda: clock[0])
+    patience: Patience[int] = Patience()
+    patience.ask("erp4", lambda: 7)
+    assert patience.answer("erp4", 30) == (7, 0.0)
+    go = threading.Event()
+    patience.ask("erp4", lambda: 8 if go.wait(30) else 9)
+
+    clock[0] = USABLE_SECONDS
+    assert patience.answer("erp4", 0) == (7, 0.0)
+    clock[0] = USABLE_SECONDS + 1
+    assert patience.answer("erp4", 0) == (None, USABLE_SECONDS + 1)
+    go.set()
+    assert patience.answer("erp4", 30) == (8, 0.0)
 
 
 def test_work_that_goes_on_is_not_begun_again() -> None:

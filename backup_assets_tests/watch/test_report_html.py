@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 
+from backup_assets.watch import report_words
 from backup_assets.watch.month_slots import SlotState
 from backup_assets.watch.report_html import page
 from backup_assets.watch.report_verdict import FindingCode, findings, growth_of_stores, verdict
@@ -19,7 +22,16 @@ from backup_assets_tests.watch.months import NOW, Wrong, an_october, night, size
 from backup_assets_tests.watch.test_report import BAD
 
 LANGUAGES: tuple[Language, ...] = ("en", "ja")
+#: The package whose pages these are.
+WATCH = Path(report_words.__file__).parent
 VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+@pytest.fixture(autouse=True)
+def a_large_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be room for decades: with little, a page says when the real disk will be full."""
+    facts = SimpleNamespace(f_bavail=10**9, f_frsize=10**6)
+    monkeypatch.setattr(os, "statvfs", lambda _: facts)
 
 
 class Reading(HTMLParser):
@@ -175,7 +187,7 @@ def test_every_finding_and_every_state_has_its_words():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_word_of_the_table_is_used(language: Language):
-    sources = "".join(path.read_text(encoding="utf-8") for path in Path("backup_assets/watch").glob("report*.py")
+    sources = "".join(path.read_text(encoding="utf-8") for path in WATCH.glob("report*.py")
                       if path.name != "report_words.py")  # fmt: skip
     families = ("tier.", "verdict.", "state.", "promise.", "slot.", "kind.", "objective.", "finding.", "action.",
                 "tile.", "reason.")  # fmt: skip
@@ -191,9 +203,9 @@ def test_thousands_of_sets_take_seconds(tmp_path: Path):
     for number in range(500):
         taken_at = night(30, 9) - timedelta(hours=number, minutes=7)
         write_set(place.local, sized(a_manifest(taken_at, tables=0), 1_000_000, 10))
-    begun = time.monotonic()
+    begun = time.process_time()  # whatever else the machine does
 
     page(place.report(), "en")
 
-    # 10,000 in less than ten seconds, on a machine that others use as well.
-    assert time.monotonic() - begun < 10
+    # 10,000 in less than ten seconds.
+    assert time.process_time() - begun < 10

@@ -5,16 +5,30 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from backup_assets.errors import EnvironmentFault, Refused
+from backup_assets.named_stores import store_named
 from backup_assets.settings import ObjectivesSettings, Settings, StoreSettings, WatchSettings
+from backup_assets.settings_aws import RdsSettings
 from backup_assets.watch.memory import Cursor, memory_path, one_at_a_time
 from backup_assets.watch.rounds import Round, make_round
 from backup_assets.watch.runs import RunsRead
+from backup_assets.watch.sensors import runs_reader
 from backup_assets.watch.troubles import FinishedRun
+from backup_assets_tests.sets.examples import put_set
 from backup_assets_tests.watch.listening import Webhook, a_webhook
-from backup_assets_tests.watch.stores_at_work import NOW, a_folder, drilled, proven, settings_of, taken
+from backup_assets_tests.watch.stores_at_work import (
+    DAY,
+    NOW,
+    a_folder,
+    copy_recorded,
+    drilled,
+    proven,
+    settings_of,
+    taken,
+)
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -101,6 +115,38 @@ def test_an_alert_comes_once_then_its_reminder_then_its_end(tmp_path: Path, a_ho
     assert "(10 min)" in a_hook.posted[1]["message"]
 
 
+def test_a_failure_that_was_put_right_before_the_look_is_told_once_and_has_no_end(
+    tmp_path: Path, a_hook: Webhook
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    right = FinishedRun("2", "erp4_backup_job", "2026-11-22", True, NOW + MINUTE)
+
+    look(settings, NOW + 5 * MINUTE, a_failed_run(), right)
+    look(settings, NOW + 10 * MINUTE)
+    look(settings, NOW + 30 * HOUR)
+
+    told = [line for line in a_hook.text().splitlines() if "erp4_backup_job" in line and ": the run" in line[:20]]
+    assert told == ["PROBLEM: the run of erp4_backup_job failed for the slot 2026-11-22, and a later one succeeded"]
+    assert "See: https://dagster.example/runs/1a2b" in a_hook.posted[0]["message"]
+
+
+def test_the_end_of_a_late_copy_is_told_while_a_store_of_a_name_that_begins_the_same_is_gone(
+    tmp_path: Path, a_hook: Webhook
+) -> None:
+    stores = (a_folder(tmp_path, "s3"), a_folder(tmp_path, "s3_osaka"))
+    settings = watched(settings_of(tmp_path, *stores), a_hook)
+    taken(settings, NOW - 80 * HOUR, stores=("local", "s3", "s3_osaka"))
+    manifest = taken(settings, NOW - 10 * HOUR, stores=("local", "s3"))
+    look(settings)
+    assert "the copy in s3_osaka is late" in a_hook.text()
+
+    put_set(store_named(settings, "s3_osaka"), manifest)
+    move_away(stores[0])
+    look(settings, NOW + 5 * MINUTE)
+
+    assert "OVER: the copy in s3_osaka is late" in a_hook.text()
+
+
 def test_what_a_store_that_is_gone_means_is_told_and_nothing_is_over_for_that(tmp_path: Path, a_hook: Webhook) -> None:
     settings = watched(in_order(tmp_path), a_hook)
     later = NOW + 30 * HOUR
@@ -156,6 +202,18 @@ def test_a_channel_that_fails_is_told_on_the_others_and_hears_everything_later(
     assert (len(a_hook.posted), len(another_hook.posted)) == (3, 1)
 
 
+def test_a_channel_that_is_put_before_another_of_its_kind_hears_what_holds(
+    tmp_path: Path, a_hook: Webhook, another_hook: Webhook
+) -> None:
+    settings = in_order(tmp_path)
+    look(watched(settings, a_hook), NOW, a_failed_run())
+
+    look(watched(settings, another_hook, a_hook), NOW + 5 * MINUTE)
+
+    assert len(a_hook.posted) == 1
+    assert [title for title in another_hook.titles() if "erp4_backup_job failed" in title]
+
+
 def test_the_heartbeat_stops_when_nobody_hears_an_alert(tmp_path: Path, a_hook: Webhook, another_hook: Webhook) -> None:
     settings = watched(in_order(tmp_path), a_hook, heartbeat=another_hook)
 
@@ -200,6 +258,68 @@ def test_runs_that_cannot_be_read_are_told_and_end_nothing(
     assert {one.kind for one in done.conditions} == {"run_failed", "runs_unread"}
     assert a_hook.titles()[1:] == ["[erp4 prod] the runs of Dagster cannot be read"]
     assert len(another_hook.requested) == beats
+
+
+def test_the_first_weekly_set_of_the_important_tables_is_waited_for_a_week(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    # Backups are older than a week; that these tables are wanted is new.
+    taken(settings, NOW - 20 * DAY, stores=("local", "usb"))
+    database = settings.databases[0].model_copy(update={"important_tables": ("invoices",)})
+    wanted = settings.model_copy(update={"databases": (database,)})
+
+    def told(at: datetime) -> bool:
+        return "erp4:important_tables:" in {one.key for one in look(wanted, at).conditions}
+
+    assert [told(NOW), told(NOW + 7 * DAY - MINUTE), told(NOW + 7 * DAY)] == [False, False, True]
+    assert "no set of the important tables was taken yet" in a_hook.text()
+
+
+def test_what_vanishes_from_a_store_is_told_after_an_hour_and_over_when_it_is_there_again(
+    tmp_path: Path, a_hook: Webhook
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    older = taken(settings, NOW - 34 * HOUR, stores=("local", "usb"))
+    copy_recorded(settings, older, "usb")
+    gone = [path for path in (tmp_path / "usb").rglob("*") if older.id in path.name]
+    contents = {path: path.read_bytes() for path in gone}
+    for path in gone:
+        path.unlink()
+
+    look(settings)
+    look(settings, NOW + 59 * MINUTE)
+    assert a_hook.titles() == []
+    look(settings, NOW + 60 * MINUTE)
+    assert a_hook.titles() == ["[erp4 prod] 1 sets in usb are gone, or have lost files"]
+    assert older.id in a_hook.text()
+
+    away = move_away(settings.stores[0])
+    look(settings, NOW + 65 * MINUTE)
+    assert "over: 1 sets" not in a_hook.text()
+    away.rename(away.with_name("usb"))
+    for path, content in contents.items():
+        path.write_bytes(content)
+    look(settings, NOW + 70 * MINUTE)
+    assert "over: 1 sets in usb are gone, or have lost files" in a_hook.text()
+
+
+def test_that_nobody_looks_at_rds_is_told_and_is_not_over_while_runs_cannot_be_read(
+    tmp_path: Path, a_hook: Webhook
+) -> None:
+    settings = watched(in_order(tmp_path, rds=RdsSettings(instance="erp4-prod")), a_hook)
+
+    def told(instance: dg.DagsterInstance, at: datetime) -> set[str]:
+        return {one.kind for one in make_round(settings, at, runs_reader(instance, settings), seconds=60).conditions}
+
+    with dg.instance_for_test() as instance:
+        assert told(instance, NOW) == set()
+        assert told(instance, NOW + 7 * HOUR) == {"rds_unwatched"}
+        assert a_hook.titles() == ["[erp4 prod] nobody looks at the protection in RDS"]
+        (Path(instance.root_directory) / "history" / "runs.db").write_bytes(b"no database")
+        assert told(instance, NOW + 7 * HOUR + MINUTE) == {"runs_unread"}
+    assert "over: nobody looks" not in a_hook.text()
+    with dg.instance_for_test() as instance:
+        assert told(instance, NOW + 7 * HOUR + 2 * MINUTE) == {"rds_unwatched"}
+    assert len([title for title in a_hook.titles() if "nobody looks" in title]) == 1
 
 
 def test_a_lost_memory_repeats_an_alert_once(tmp_path: Path, a_hook: Webhook) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import freeze_time
 
 from backup_assets.errors import EnvironmentFault
 from backup_assets.faults import as_failure
@@ -54,6 +55,27 @@ def test_a_run_that_failed_brings_cause_and_remedy(an_instance: dg.DagsterInstan
     assert (found.run_id, found.subject, found.partition) == (run_id, "erp_backup_job", "2026-11-22")
     assert (found.succeeded, found.cause) == (False, "pg_dump failed: no route to host")
     assert found.remedy == "start the server"
+
+
+def test_a_run_over_its_limit_has_failed_however_dagster_calls_it(an_instance: dg.DagsterInstance) -> None:
+    """The order of these events is that of a run under Dagster's run monitoring, whose process spoke last."""
+    made = an_instance.create_run_for_job(a_job(), status=dg.DagsterRunStatus.STARTED)
+    an_instance.report_run_canceling(made, message="Canceling due to exceeding maximum runtime of 5 seconds.")
+    an_instance.report_run_failed(made, "Exceeded maximum runtime of 5 seconds.")
+    an_instance.report_run_canceled(made)
+
+    (found,) = read(an_instance).runs
+
+    assert (found.run_id, found.succeeded) == (made.run_id, False)
+    assert found.cause == "the run took longer than its limit and was ended"
+
+
+def test_a_run_that_a_person_cancelled_has_not_failed(an_instance: dg.DagsterInstance) -> None:
+    made = an_instance.create_run_for_job(a_job(), status=dg.DagsterRunStatus.STARTED)
+    an_instance.report_run_canceling(made)
+    an_instance.report_run_canceled(made)
+
+    assert read(an_instance).runs == ()
 
 
 def test_a_run_that_ends_without_an_outcome_says_nothing_unless_it_fails(an_instance: dg.DagsterInstance) -> None:
@@ -117,6 +139,34 @@ def test_after_a_long_time_no_run_is_missed_and_each_look_reads_some(
         if not one.more:
             break
     assert found == made
+
+
+def test_a_clock_that_was_ahead_hides_no_failure_after_it(an_instance: dg.DagsterInstance) -> None:
+    with freeze_time(datetime.now(UTC) + timedelta(hours=3)):
+        early = run(a_job(), an_instance)
+        ahead = read(an_instance)
+    failed = run(a_job(fails="no route to host"), an_instance)
+
+    found = read(an_instance, ahead.cursor)
+    again = read(an_instance, found.cursor)
+    later = run(a_job(fails="no route to host"), an_instance)
+
+    assert [one.run_id for one in ahead.runs] == [early]
+    assert [one.run_id for one in found.runs] == [failed]
+    assert again.runs == ()
+    assert [one.run_id for one in read(an_instance, again.cursor).runs] == [later]
+
+
+def test_a_success_of_the_future_puts_nothing_right_that_failed_since(an_instance: dg.DagsterInstance) -> None:
+    with freeze_time(datetime.now(UTC) + timedelta(hours=3)):
+        run(a_job(), an_instance)
+    run(a_job(fails="no route to host"), an_instance)
+
+    found = read(an_instance)
+
+    assert [one.succeeded for one in found.runs] == [True, False]
+    assert found.cursor.updated_at is not None
+    assert found.cursor.updated_at <= datetime.now(UTC)
 
 
 def test_the_first_look_goes_back_a_day(an_instance: dg.DagsterInstance) -> None:

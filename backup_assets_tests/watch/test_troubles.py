@@ -13,14 +13,14 @@ def a_run(partition: str = "2026-11-22", *, ok: bool = False, at: datetime = NOW
 
 
 def of(*runs: FinishedRun) -> list[tuple[str, str, str]]:
-    return [(one.kind, one.subject, one.partition) for one in after((), runs)]
+    return [(one.kind, one.subject, one.partition) for one in after((), runs).open]
 
 
 def test_a_failed_run_is_in_trouble_until_the_same_succeeds() -> None:
-    (trouble,) = after((), [a_run()])
+    (trouble,) = after((), [a_run()]).open
 
     assert (trouble.cause, trouble.remedy, trouble.at) == ("it broke", "mend it", NOW)
-    assert after([trouble], [a_run(ok=True)]) == ()
+    assert after([trouble], [a_run(ok=True)]).open == ()
 
 
 def test_a_later_slot_puts_an_earlier_one_right_and_not_the_other_way_round() -> None:
@@ -44,18 +44,41 @@ def test_a_check_that_fails_in_a_run_that_succeeds_is_in_trouble() -> None:
     warning = CheckSeen("erp4/pdf_archive rows", "2026-11-22", passed=False, is_warning=True)
     good = CheckSeen("erp4/db_dump restored", "2026-11-22", passed=True)
 
-    found = after((), [a_run(ok=True, checks=(bad, warning))])
+    found = after((), [a_run(ok=True, checks=(bad, warning))]).open
 
     assert [(one.kind, one.cause, one.severity) for one in found] == [
         ("check_failed", "two rows differ", "error"),
         ("check_failed", "", "warn"),
     ]
-    assert [one.subject for one in after(found, [a_run(ok=True, checks=(good,))])] == ["erp4/pdf_archive rows"]
+    assert [one.subject for one in after(found, [a_run(ok=True, checks=(good,))]).open] == ["erp4/pdf_archive rows"]
 
 
 def test_a_failure_that_is_repeated_keeps_its_beginning() -> None:
-    (trouble,) = after((), [a_run(), a_run(at=NOW + HOUR)])
+    (trouble,) = after((), [a_run(), a_run(at=NOW + HOUR)]).open
 
     assert (trouble.at, trouble.last_at) == (NOW, NOW + HOUR)
     assert not trouble.is_forgotten(NOW + FORGOTTEN_AFTER)
     assert trouble.is_forgotten(NOW + HOUR + FORGOTTEN_AFTER)
+
+
+def test_what_began_and_ended_since_the_last_look_is_not_lost() -> None:
+    bad = CheckSeen("erp4/aws_events snapshot_copies", "", passed=False, text="the copy failed")
+    good = CheckSeen("erp4/aws_events snapshot_copies", "", passed=True)
+
+    judged = after((), [a_run(), a_run(ok=True, checks=(bad,)), a_run(ok=True, checks=(good,))])
+
+    assert judged.open == ()
+    assert [(one.kind, one.cause) for one in judged.ended] == [
+        ("run_failed", "it broke"),
+        ("check_failed", "the copy failed"),
+    ]
+
+
+def test_what_was_in_trouble_before_has_its_own_end_and_is_no_news() -> None:
+    known = after((), [a_run()]).open
+
+    again = after(known, [a_run(at=NOW + HOUR), a_run(ok=True, at=NOW + 2 * HOUR)])
+    anew = after(known, [a_run(ok=True), a_run(at=NOW + HOUR), a_run(ok=True, at=NOW + 2 * HOUR)])
+
+    assert (again.open, again.ended) == ((), ())
+    assert [one.at for one in anew.ended] == [NOW + HOUR]

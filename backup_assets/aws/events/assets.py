@@ -20,6 +20,8 @@ LISTENING = "listening"
 #: Every message of the queue could be read.
 MESSAGES_READ = "messages_read"
 _LONGEST_TEXT = 500
+#: Failures of one kind that a check names.
+_MOST_TOLD = 5
 
 
 class EventConfig(dg.Config):
@@ -32,6 +34,7 @@ class EventConfig(dg.Config):
     subject: str
     region: str
     text: str
+    target: str = ""
 
 
 class EventsConfig(dg.Config):
@@ -56,6 +59,7 @@ def config_of(event: Event) -> EventConfig:
         subject=event.subject,
         region=event.region,
         text=event.text[:_LONGEST_TEXT],
+        target=event.target,
     )
 
 
@@ -66,7 +70,7 @@ def event_of(config: EventConfig) -> Event:
     category: Category = next(one for one in CATEGORIES if one == config.category)
     outcome: Outcome = "failed" if config.outcome == "failed" else "completed"
     at = datetime.fromisoformat(config.at)
-    return Event(config.id, at, category, outcome, config.subject, config.region, config.text)
+    return Event(config.id, at, category, outcome, config.subject, config.region, config.text, target=config.target)
 
 
 def build_aws_events(database: DatabaseSettings, settings: Settings) -> dg.AssetsDefinition:
@@ -97,7 +101,7 @@ def build_aws_events(database: DatabaseSettings, settings: Settings) -> dg.Asset
             log(f"{event.at:%Y-%m-%d %H:%M} UTC, {event.region}: {event.text}")
             if event.outcome == "completed":
                 context.log_event(dg.AssetObservation(key, description=event.text, metadata=_figures_of(event)))
-        results = [_result(key, event) for event in last_of_each(events).values()]
+        results = [_result(key, some) for some in last_of_each(events).values()]
         results.append(_listening(key, config.silence))
         if queue and not config.silence:
             results.append(_messages_read(key, config.unread))
@@ -119,13 +123,17 @@ def _queue(settings: Settings) -> str | None:
     return settings.aws.events.queue_url
 
 
-def _result(key: dg.AssetKey, event: Event) -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, events: tuple[Event, ...]) -> dg.AssetCheckResult:
+    """Return the check of what counts of one category: a success, or every failure that none has followed."""
+    event = events[-1]
+    told = [one.text for one in events[:_MOST_TOLD]]
+    told += [f"and {len(events) - _MOST_TOLD} more, in the log of this run"] if len(events) > _MOST_TOLD else []
     return dg.AssetCheckResult(
         passed=event.outcome == "completed",
         asset_key=key,
         check_name=event.category,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=event.text,
+        description="; ".join(told),
         metadata=_figures_of(event),
     )
 

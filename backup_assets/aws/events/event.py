@@ -61,7 +61,8 @@ class Event:
     """Something that came to an end in AWS.
 
     ``subject`` is the name or ARN of what it was about: a DB instance or cluster, a snapshot (``of_snapshot``), or the
-    resource of a job. ``id`` is the same whenever the same event is heard of again in the same way.
+    resource of a job; ``target`` is the vault that a job copies to. ``id`` is the same whenever the same event is heard
+    of again in the same way.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Event:
     region: str
     text: str
     of_snapshot: bool = False
+    target: str = ""
 
 
 def of_rds(answer: Mapping[str, Any], region: str) -> Event | None:
@@ -103,6 +105,7 @@ def of_job(category: Category, answer: Mapping[str, Any], region: str, now: date
         region=region,
         text=_of_state(category, resource, state, str(answer.get("StatusMessage") or "")),
         of_snapshot=":snapshot:" in resource or ":cluster-snapshot:" in resource,
+        target=str(answer.get("DestinationBackupVaultArn") or ""),
     )
 
 
@@ -127,11 +130,22 @@ def of_event_bridge(body: Mapping[str, Any]) -> Event | None:
     return of_job(category, answer, region, at)
 
 
-def last_of_each(events: Iterable[Event]) -> dict[Category, Event]:
-    """Return the newest event of each category; of those of one moment a failure is the newest."""
-    found: dict[Category, Event] = {}
+def last_of_each(events: Iterable[Event]) -> dict[Category, tuple[Event, ...]]:
+    """Return what counts of each category: failures without a later success of the same, else the newest event.
+
+    The same is what has the same subject, region and target: that one snapshot was copied does not undo that another
+    one was not. Of events of one moment a failure is the newest.
+    """
+    last: dict[tuple[Category, str, str, str], Event] = {}
     for event in sorted(events, key=lambda one: (one.at, one.outcome == "failed", one.id)):
-        found[event.category] = event
+        key = (event.category, event.subject, event.region, event.target)
+        last.pop(key, None)  # so that the newest of all is at the end
+        last[key] = event
+    found: dict[Category, tuple[Event, ...]] = {}
+    for category in CATEGORIES:
+        own = [one for one in last.values() if one.category == category]
+        if own:
+            found[category] = tuple(one for one in own if one.outcome == "failed") or (own[-1],)
     return found
 
 

@@ -59,7 +59,8 @@ class _Owners:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._by_source: Mapping[tuple[str, str], DatabaseSettings] = {
-            ("instance" if one.rds.instance else "cluster", one.rds.identifier): one
+            # RDS takes any spelling, and tells its events with small letters.
+            ("instance" if one.rds.instance else "cluster", one.rds.identifier.lower()): one
             for one in settings.databases
             if one.rds is not None
         }
@@ -103,7 +104,7 @@ class _Owners:
             if database.rds is None:
                 continue
             found = api_of(access_of(self._settings.aws).within(region), database.rds).snapshot(name)
-            if found is not None and found.source == identifier:
+            if found is not None and found.is_of(identifier):
                 return database.name
         return None
 

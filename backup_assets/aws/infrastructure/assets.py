@@ -90,14 +90,21 @@ def build_infrastructure(
         try:
             slots.require_current(context.partition_key, clock())
             done = capture_infrastructure(
-                settings, wanted, context.partition_key, context.run.run_id, log=context.log.info, now=clock
+                settings,
+                wanted,
+                context.partition_key,
+                context.run.run_id,
+                log=context.log.info,
+                now=clock,
+                told=_told(context.instance, key),
             )
         except BackupError as error:
             raise failure_or_retry(context, error, RETRIES) from None
         where = f"{settings.backup_dir.absolute()}/{place_of(database, settings).key(done.manifest.artifacts[0].name)}"
-        yield dg.MaterializeResult(
-            asset_key=key, metadata=_figures(done, where), check_results=[_unchanged(done, key), _complete(done, key)]
-        )
+        yield _unchanged(done, key)
+        yield _complete(done, key)
+        # The last of the three: where it is on record, what changed was told.
+        yield dg.MaterializeResult(asset_key=key, metadata=_figures(done, where))
 
     return infrastructure
 
@@ -129,6 +136,14 @@ def build_infrastructure_retention(settings: Settings, wanted: InfrastructureSet
         yield dg.MaterializeResult(asset_key=key, metadata=figures_of(done))
 
     return infrastructure_retention
+
+
+def _told(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    """Return the id of the last set whose checks Dagster has on record, or None."""
+    event = instance.get_latest_materialization_event(key)
+    made = event.asset_materialization if event is not None else None
+    set_id = made.metadata.get("set_id") if made is not None else None
+    return None if set_id is None else str(set_id.value)
 
 
 def _unchanged(done: "CapturedInfrastructure", key: dg.AssetKey) -> dg.AssetCheckResult:

@@ -55,14 +55,24 @@ _STATE = ".infrastructure"
 _KEY_BYTES = 32
 
 
-class _State(Part):
-    """What is known of the newest set beside it: the key of its hashes, which stands in no document."""
+class _Known(Part):
+    """What is known of a set beside it: the key of its hashes, which stands in no document."""
 
-    format: Literal["backup_assets/infrastructure_state"] = "backup_assets/infrastructure_state"
-    version: Literal[1] = 1
     set_id: str
     key: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     leaves: dict[Sha256, Sha256] = Field(default_factory=dict, repr=False)
+
+
+class _State(_Known):
+    """What is known of the newest set, and ``before`` of the one that it was compared with."""
+
+    format: Literal["backup_assets/infrastructure_state"] = "backup_assets/infrastructure_state"
+    version: Literal[1] = 1
+    before: _Known | None = None
+
+    def of(self, set_id: str) -> _Known | None:
+        """Return what is known of a set, or None."""
+        return next((one for one in (self, self.before) if one is not None and one.set_id == set_id), None)
 
 
 @dataclass(frozen=True)
@@ -95,15 +105,19 @@ def capture_infrastructure(
     *,
     log: Callable[[str], None],
     now: Callable[[], datetime],
+    told: str | None = None,
 ) -> CapturedInfrastructure:
     """Write the settings in AWS down as a set of the current slot, and compare them with the set before.
 
-    ``slot`` is the current one, which the caller has made sure of. Raises Refused when values are wanted and nothing
-    is encrypted here, what `collect` raises, and what the local store and the cipher raise; then no set exists.
+    ``slot`` is the current one, which the caller has made sure of. ``told`` is the id of the last set whose changes
+    reached somebody: a run that died with its set written down has told nothing. Where that set is not there any
+    more, the newest one counts that was read back, which is the last thing that a run does. Raises Refused when
+    values are wanted and nothing is encrypted here, what `collect` raises, and what the local store and the cipher
+    raise; then no set exists.
     """
     database = infrastructure_place(settings, wanted)
     with local_store(settings).capture_lock(f"{database.store_prefix}-{settings.env}", run=run_id):
-        return _Capturing(settings, wanted, database, log, now).capture(slot, run_id)
+        return _Capturing(settings, wanted, database, log, now, told).capture(slot, run_id)
 
 
 class _Capturing:
@@ -114,6 +128,7 @@ class _Capturing:
         database: DatabaseSettings,
         log: Callable[[str], None],
         now: Callable[[], datetime],
+        told: str | None,
     ) -> None:
         self._settings = settings
         self._wanted = wanted
@@ -122,6 +137,7 @@ class _Capturing:
         self._place = place_of(database, settings)
         self._log = log
         self._now = now
+        self._told = told
         self._key = os.urandom(_KEY_BYTES)
         self._state_path = state_path(settings)
 
@@ -133,10 +149,12 @@ class _Capturing:
         collected = collect(wanted_of(self._settings, self._wanted), access_of(self._settings.aws))
         seconds = {"collect": round(time.monotonic() - begun, 3)}
         set_id = BackupId.make(slot, self._now(), run_id)
-        comparison = self._compared(collected)
+        previous, state = self._before(), self._state()
+        before = state.of(previous.id) if state is not None and previous is not None else None
+        comparison = self._compared(previous, before, collected)
         artifact = self._sealed(set_id, collected) if self._wanted.values else self._plain(set_id, collected)
         manifest = self._commit(slot, set_id, artifact, collected, seconds, started_at)
-        self._remember(str(set_id), collected)
+        self._remember(str(set_id), before, collected)
         self._prove(manifest, artifact, collected)
         for sentence in collected.not_captured.values():
             self._log(sentence)
@@ -259,42 +277,43 @@ class _Capturing:
 
     # -- comparing ---------------------------------------------------------------------------------------------------
 
-    def _compared(self, collected: Collected) -> Comparison:
-        sets = catalog_in(self._store, self._place).sets()
-        newest = next((one for one in sets if one.manifest.kind == KIND), None)
-        if newest is None:
+    def _before(self) -> BackupSet | None:
+        """Return the set to compare with: not simply the newest, whose run may have died before anybody was told."""
+        sets = [one for one in catalog_in(self._store, self._place).sets() if one.manifest.kind == KIND]
+        told = next((one for one in sets if one.id == self._told), None)
+        return told or next((one for one in sets if one.verifications), None)
+
+    def _compared(self, previous: BackupSet | None, known: _Known | None, collected: Collected) -> Comparison:
+        if previous is None:
             return Comparison()
-        if newest.faults:
-            return Comparison(newest.id, incomplete=f"{newest.id} could not be compared with: {newest.faults[0]}")
-        state = self._state()
-        if state is not None and state.set_id != newest.id:
-            state = None
-        if self._wanted.values or newest.manifest.artifacts[0].encryption is not None:
-            return self._compared_by_hashes(newest, state, collected)
-        return self._compared_by_document(newest, state, collected)
+        if previous.faults:
+            return Comparison(previous.id, incomplete=f"{previous.id} could not be compared with: {previous.faults[0]}")
+        if self._wanted.values or previous.manifest.artifacts[0].encryption is not None:
+            return self._compared_by_hashes(previous, known, collected)
+        return self._compared_by_document(previous, known, collected)
 
     @staticmethod
-    def _compared_by_hashes(newest: BackupSet, state: _State | None, collected: Collected) -> Comparison:
-        if state is None or not state.leaves:
-            why = f"{newest.id} could not be compared with: the hashes of its values are not on this machine"
-            return Comparison(newest.id, incomplete=why)
-        found = changes_by_leaves(state.leaves, rendered(collected.tree, str), bytes.fromhex(state.key))
-        return Comparison(newest.id, found)
+    def _compared_by_hashes(previous: BackupSet, known: _Known | None, collected: Collected) -> Comparison:
+        if known is None or not known.leaves:
+            why = f"{previous.id} could not be compared with: the hashes of its values are not on this machine"
+            return Comparison(previous.id, incomplete=why)
+        found = changes_by_leaves(known.leaves, rendered(collected.tree, str), bytes.fromhex(known.key))
+        return Comparison(previous.id, found)
 
-    def _compared_by_document(self, newest: BackupSet, state: _State | None, collected: Collected) -> Comparison:
-        name = newest.manifest.artifacts[0].name
+    def _compared_by_document(self, previous: BackupSet, known: _Known | None, collected: Collected) -> Comparison:
+        name = previous.manifest.artifacts[0].name
         try:
-            artifact = newest.manifest.artifacts[0]
+            artifact = previous.manifest.artifacts[0]
             read_back(self._store, self._place.key(name), sha256=artifact.sha256, size=artifact.size_bytes)
             with self._store.open(self._place.key(name)) as handle:
                 old = json.loads(handle.read())["settings"]
         except CheckFailed as error:
-            return Comparison(newest.id, incomplete=f"{newest.id} could not be compared with: {error.what}")
-        if state is not None:
-            return Comparison(newest.id, changes(old, rendered(collected.tree, keyed(bytes.fromhex(state.key)))))
+            return Comparison(previous.id, incomplete=f"{previous.id} could not be compared with: {error.what}")
+        if known is not None:
+            return Comparison(previous.id, changes(old, rendered(collected.tree, keyed(bytes.fromhex(known.key)))))
         found = changes(without_values(old), without_values(rendered(collected.tree, keyed(self._key))))
-        why = f"values of environment variables were not compared: the key of {newest.id} is not on this machine"
-        return Comparison(newest.id, found, why if has_values(old) else "")
+        why = f"values of environment variables were not compared: the key of {previous.id} is not on this machine"
+        return Comparison(previous.id, found, why if has_values(old) else "")
 
     def _state(self) -> _State | None:
         try:
@@ -305,13 +324,15 @@ class _Capturing:
             self._log(f"{self._state_path} is damaged, and is written anew: values are compared again from now on")
             return None
 
-    def _remember(self, set_id: str, collected: Collected) -> None:
+    def _remember(self, set_id: str, before: _Known | None, collected: Collected) -> None:
+        """Write the key of a set down, and keep that of the one before: should this run die, it is asked for again."""
         known = leaves(rendered(collected.tree, str), self._key) if self._wanted.values else {}
-        state = _State(set_id=set_id, key=self._key.hex(), leaves=known)
+        kept = None if before is None else _Known(set_id=before.set_id, key=before.key, leaves=before.leaves)
+        state = _State(set_id=set_id, key=self._key.hex(), leaves=known, before=kept)
         make_private_directory(self._state_path.parent)
         replace_durably(self._state_path, state.model_dump_json().encode())
 
 
 def state_path(settings: Settings) -> Path:
-    """Return where the key of the newest set's hashes lies."""
+    """Return where the keys of the newest set's hashes and of those of the one before lie."""
     return settings.backup_dir.absolute() / _STATE / f"{settings.env}.json"

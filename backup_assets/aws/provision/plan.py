@@ -10,11 +10,12 @@ from backup_assets.aws.access import Access
 from backup_assets.aws.answers import explained
 from backup_assets.aws.provision.buckets import StorePlan, plan_stores
 from backup_assets.aws.provision.databases import DatabasePlan, plan_database
+from backup_assets.aws.provision.drift import Drift
 from backup_assets.aws.provision.lines import Line
 from backup_assets.aws.provision.stacks import StackPlan, look_at, planned
 from backup_assets.aws.provision.wanted import first_stack, second_stack
 from backup_assets.aws.rds.api import Source
-from backup_assets.errors import SettingsError
+from backup_assets.errors import BackupError, SettingsError
 from backup_assets.settings import Settings
 
 OPT_IN = "resource types that AWS Backup may back up"
@@ -31,19 +32,21 @@ class OptIn:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that was looked at, in the order in which it is applied."""
+    """Everything that was looked at, in the order in which it is applied; ``drifts`` is None when not asked for."""
 
     stacks: tuple[StackPlan, ...]
     opt_in: OptIn | None
     databases: tuple[DatabasePlan, ...]
     stores: tuple[StorePlan, ...]
+    drifts: tuple[Drift, ...] | None = None
 
     @property
     def lines(self) -> tuple[Line, ...]:
         """Every property that was looked at."""
         opt_in = self.opt_in.lines if self.opt_in else ()
-        parts = (*(one.lines for one in self.databases), *(one.lines for one in self.stores))
-        return (*(line for stack in self.stacks for line in stack.lines), *opt_in, *(x for part in parts for x in part))
+        of_stacks = (*(one.lines for one in self.stacks), *(one.lines for one in self.drifts or ()))
+        parts = (*of_stacks, opt_in, *(one.lines for one in self.databases), *(one.lines for one in self.stores))
+        return tuple(line for part in parts for line in part)
 
     @property
     def differing(self) -> tuple[Line, ...]:
@@ -54,6 +57,11 @@ class Plan:
     def changes(self) -> tuple[Line, ...]:
         """What applying would change."""
         return tuple(line for line in self.lines if line.state == "to change")
+
+    @property
+    def faults(self) -> tuple[BackupError, ...]:
+        """Why not everything could be looked at, so that nothing may be said to be as wanted."""
+        return tuple(one.error for one in self.drifts or () if one.error)
 
     @property
     def queue_url(self) -> str | None:

@@ -70,6 +70,10 @@ class Snapshot:
     tags: Tags = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    def is_of(self, identifier: str) -> bool:
+        """Whether it shows that instance or cluster; RDS takes any spelling, and answers with small letters."""
+        return self.source.lower() == identifier.lower()
+
     @property
     def account(self) -> str:
         """The number of the account that it belongs to."""

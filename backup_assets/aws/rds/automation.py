@@ -29,9 +29,8 @@ from backup_assets.aws.rds.drill.assets import (
     build_rds_drill,
     build_rds_drill_job,
     build_rds_drill_schedule,
-    look_at_drills,
-    sweep_of_drills,
 )
+from backup_assets.aws.rds.rebuild.assets import build_rds_rebuild, build_rds_rebuild_job
 from backup_assets.aws.rds.work import Pending
 from backup_assets.capture.automation import build_daily_schedule, build_schedule, slots_of
 from backup_assets.database_jobs import define_database_job
@@ -40,7 +39,7 @@ from backup_assets.faults import failure_of
 from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.restore.drill_assets import months_of
 from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
-from backup_assets.settings_aws import RdsSettings
+from backup_assets.settings_aws import RdsSettings, RestoredFor
 from backup_assets.shown import OWNERS
 from backup_assets.slots import Slots
 
@@ -91,6 +90,7 @@ def rds_definitions(
     ]
     jobs = [snapshot_job, watch_job, retention_job]
     polled = [Polled(snapshot_job, _look_at_snapshots(database, settings, rds), slots)]
+    upkeep = [_sweep_of_servers(database, settings)]
     if rds.copies is not None:
         copy_job = build_copy_job(database)
         jobs.append(copy_job)
@@ -105,7 +105,12 @@ def rds_definitions(
         assets.append(build_rds_drill(database, settings, rds.drill, slots, clock=clock))
         schedules.append(build_rds_drill_schedule(database, rds.drill, drill_job, running=running))
         months = Months(months_of(slots, database))
-        polled.append(Polled(drill_job, look_at_drills(database, settings), months, "drill"))
+        polled.append(Polled(drill_job, _look_at_servers("drill", database, settings), months, "drill"))
+    if rds.rebuild is not None:
+        own_slots, rebuild_job = slots_of(database, settings, now), build_rds_rebuild_job(database)
+        jobs.append(rebuild_job)
+        assets.append(build_rds_rebuild(database, settings, own_slots, clock=clock))
+        polled.append(Polled(rebuild_job, _look_at_servers("rebuild", database, settings), own_slots))
     return dg.Definitions(
         assets=assets,
         asset_checks=[build_protection_checks(database, settings, clock=clock)],
@@ -130,7 +135,7 @@ def rds_definitions(
             ),
         ],
         sensors=[
-            build_polling_sensor(database, polled, [sweep_of_drills(database, settings)], running=running, clock=clock),
+            build_polling_sensor(database, polled, upkeep, running=running, clock=clock),
             build_watch_sensor(database, settings, watch_job, running=running, clock=clock),
         ],
     )
@@ -253,8 +258,8 @@ def build_polling_sensor(
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
         owners=OWNERS,
-        description="Asks AWS every minute which snapshots, copies and drills are over, failed or overdue, and "
-        "launches the run that tells it.",
+        description="Asks AWS every minute which snapshots, copies, drills and rebuilds are over, failed or "
+        "overdue, and launches the run that tells it.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from backup_assets.aws.access import briefly
@@ -343,3 +348,25 @@ def _look_for_uncopied(
         return uncopied_snapshot(api_of(access_of(settings.aws), rds), database, rds, settings.env, now)
 
     return look
+
+
+def _look_at_servers(
+    role: RestoredFor, database: DatabaseSettings, settings: Settings
+) -> Callable[[datetime], Sequence[Pending]]:
+    def look(now: datetime) -> Sequence[Pending]:
+        from backup_assets.aws.rds.sweeping import pending_servers
+
+        return pending_servers(role, database, settings, now)
+
+    return look
+
+
+def _sweep_of_servers(database: DatabaseSettings, settings: Settings) -> Callable[[datetime], object]:
+    """Return what removes every minute what drills and rebuilds left, also where none is configured any more."""
+
+    def sweep(now: datetime) -> object:
+        from backup_assets.aws.rds.sweeping import sweep_servers
+
+        return sweep_servers(database, settings, now, log=lambda _: None)
+
+    return sweep

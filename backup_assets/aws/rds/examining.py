@@ -17,7 +17,6 @@ from backup_assets.aws.answers import explained
 from backup_assets.aws.rds.api import RdsApi, Snapshot, Source, api_of
 from backup_assets.aws.rds.copies import in_account, in_copies
 from backup_assets.aws.rds.drill.report import last_passed
-from backup_assets.aws.rds.drill.sweeping import is_left_over, servers_of_drills
 from backup_assets.aws.rds.protection import (
     Bucket,
     Job,
@@ -31,6 +30,7 @@ from backup_assets.aws.rds.protection import (
     source_findings,
     wanted_key_of_copies,
 )
+from backup_assets.aws.rds.sweeping import all_restored, is_left_over
 from backup_assets.aws.rds.tagging import Role, is_ours
 from backup_assets.errors import BackupError
 from backup_assets.findings import Finding, failed
@@ -124,7 +124,9 @@ def _found(group: Group, look: Callable[[], Iterable[Finding]]) -> Protection:
 
 
 def _ours(api: RdsApi, database: DatabaseSettings, settings: Settings, role: Role) -> list[Snapshot]:
-    return [one for one in api.manual_snapshots() if is_ours(one.tags, database.name, settings.env, role)]
+    """Return the snapshots or copies of the instance or cluster that the database is on now."""
+    found = [one for one in api.manual_snapshots() if is_ours(one.tags, database.name, settings.env, role)]
+    return [one for one in found if database.rds is not None and one.is_of(database.rds.identifier)]
 
 
 def _key(access: Access, key: str | None) -> str | None:
@@ -207,7 +209,7 @@ def _bucket(access: Access, name: str) -> Bucket:
 
 
 def _drills(database: DatabaseSettings, settings: Settings, rds: RdsSettings, now: datetime) -> Iterator[Finding]:
-    left = [one.identifier for one in servers_of_drills(database, settings) if is_left_over(one, now)]
+    left = [one.identifier for one in all_restored(database, settings) if is_left_over(one, now)]
     passed = last_passed(settings, place_of(database, settings))
     for finding in drill_findings(left, passed, now):
         if finding.name != "last drill" or rds.drill is not None:

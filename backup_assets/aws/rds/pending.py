@@ -22,7 +22,7 @@ def pending_snapshots(
     api: RdsApi, database: DatabaseSettings, rds: RdsSettings, env: str, now: datetime
 ) -> tuple[Pending, ...]:
     """Return the slots whose snapshot is over or overdue without any run having seen it so."""
-    return tuple(_events(api, _ours(api, database, env, "snapshot"), rds, now))
+    return tuple(_events(api, _ours(api, database, rds, env, "snapshot"), rds, now))
 
 
 def pending_copies(
@@ -36,11 +36,11 @@ def pending_copies(
     if rds.copies is None:
         return ()
     found: list[Pending] = []
-    snapshots = _ours(api, database, env, "snapshot")[: min(_MADE_LATER, database.retention.daily)]
+    snapshots = _ours(api, database, rds, env, "snapshot")[: min(_MADE_LATER, database.retention.daily)]
     for target in (in_copies(api, rds.copies), in_account(api, rds.copies)):
         if target is None:
             continue
-        copies = _ours(target, database, env, "copy")
+        copies = _ours(target, database, rds, env, "copy")
         found += _events(target, copies, rds, now)
         found += _gaps(snapshots, copies, target)
     return tuple(found)
@@ -63,18 +63,20 @@ def uncopied_snapshot(
     """Return the newest slot when its snapshot is whole and no copy was begun: the run that should have is gone."""
     if rds.copies is None:
         return ()
-    for newest in _ours(api, database, env, "snapshot")[:1]:
+    for newest in _ours(api, database, rds, env, "snapshot")[:1]:
         told, slot = moment_of(newest.tags, RECORDED), newest.tags.get(SLOT, "")
         if not newest.is_available or told is None or now - told <= COPY_BEGINS_WITHIN:
             continue
-        if slot not in {one.tags.get(SLOT) for one in _ours(in_copies(api, rds.copies), database, env, "copy")}:
+        if slot not in {one.tags.get(SLOT) for one in _ours(in_copies(api, rds.copies), database, rds, env, "copy")}:
             text = f"{newest.identifier} is not copied to {rds.copies.region} yet"
             return (Pending(slot, f"{newest.identifier}/not-copied", text),)
     return ()
 
 
-def _ours(api: RdsApi, database: DatabaseSettings, env: str, role: Role) -> tuple[Snapshot, ...]:
-    return tuple(one for one in api.manual_snapshots() if is_ours(one.tags, database.name, env, role))
+def _ours(api: RdsApi, database: DatabaseSettings, rds: RdsSettings, env: str, role: Role) -> tuple[Snapshot, ...]:
+    """Return those of the instance or cluster that the database is on now: a run refuses all others."""
+    found = (one for one in api.manual_snapshots() if is_ours(one.tags, database.name, env, role))
+    return tuple(one for one in found if one.is_of(rds.identifier))
 
 
 def _events(api: RdsApi, found: Iterable[Snapshot], rds: RdsSettings, now: datetime) -> Iterator[Pending]:

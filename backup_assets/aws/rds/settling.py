@@ -30,7 +30,10 @@ class Whole:
 def found_of_ours(api: RdsApi, database: DatabaseSettings, env: str, name: str, role: Role) -> Snapshot | None:
     """Return the snapshot of that name, or None; raises Refused when it is not ours, or not of this ``role``."""
     found = api.snapshot(name)
-    if found is None or is_ours(found.tags, database.name, env, role):
+    if found is None:
+        return None
+    if is_ours(found.tags, database.name, env, role):
+        _require_of_source(found, database)
         return found
     raise Refused(
         f"there is a snapshot {name} in {api.access.region} that does not bear our tags",
@@ -38,6 +41,17 @@ def found_of_ours(api: RdsApi, database: DatabaseSettings, env: str, name: str, 
         "rds:ListTagsForResource sees no tags",
         remedy="allow rds:ListTagsForResource, or rename that snapshot if somebody else made it; nothing was changed",
     )
+
+
+def _require_of_source(found: Snapshot, database: DatabaseSettings) -> None:
+    """Raise Refused for the snapshot of an instance or cluster that the database was on before."""
+    source = database.rds.identifier if database.rds else found.source
+    if not found.is_of(source):
+        raise Refused(
+            f"the snapshot {found.identifier} in {found.region} is one of {found.source}, not of {source}",
+            why=f"the database {database.name} was on {found.source} when the slot got it",
+            remedy=f"the next slot gets one of {source}; until then, take one by hand in the RDS console",
+        )
 
 
 def clear_failed(api: RdsApi, found: Snapshot | None, log: Log) -> Snapshot | None:

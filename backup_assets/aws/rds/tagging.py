@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-Role = Literal["snapshot", "copy", "drill"]
+Role = Literal["snapshot", "copy", "drill", "rebuild"]
 DATABASE = "backup-assets:database"
 ENV = "backup-assets:env"
 SLOT = "backup-assets:slot"
 ROLE = "backup-assets:role"
-#: When we began, and (of a drill) when it is over at the latest, as `moment_text` writes it.
+#: When we began, and (of a restored server) when it is over at the latest, as `moment_text` writes it.
 STARTED = "backup-assets:started"
 DEADLINE = "backup-assets:deadline"
 #: The moment that the data shows, on copies.
 TAKEN = "backup-assets:taken-at"
 #: When a run took note that AWS was done with it, well or badly; what bears none has something to be told.
 RECORDED = "backup-assets:recorded"
-#: What the last drill said about a snapshot: `drill_text`.
+#: What the last drill said about a snapshot, and what became of what a server was restored for: `drill_text`.
 DRILL = "backup-assets:drill"
 #: The reason why it must not be deleted, and until when; without the second, for ever.
 HOLD = "backup-assets:hold"

@@ -43,6 +43,14 @@ def a_job(state: str, job_id: str = "7", at: datetime | None = None, arn: str = 
     }
 
 
+def a_copy_job(state: str, job_id: str, region: str, at: datetime) -> dict[str, Any]:
+    """Return an event of a job that copies the database to a vault in a region."""
+    vault = f"arn:aws:backup:{region}:{ACCOUNT}:backup-vault:backup-assets"
+    told = a_job(state, at=at)
+    detail = {"copyJobId": job_id, "state": state, "resourceArn": ARN, "destinationBackupVaultArn": vault}
+    return told | {"detail-type": "Copy Job State Change", "detail": detail}
+
+
 def a_queue(aws: PretendedAws) -> str:
     return aws.client("sqs").create_queue(QueueName="backup-assets-events")["QueueUrl"]
 

@@ -15,7 +15,7 @@ from backup_assets.definitions import build_definitions
 from backup_assets.settings import Settings
 from backup_assets.watch.sensors import build_watch_sensor
 from backup_assets_tests.aws.conftest import PretendedAws
-from backup_assets_tests.aws.events.hearing import a_job, a_queue, send, settings_of, waiting
+from backup_assets_tests.aws.events.hearing import a_copy_job, a_job, a_queue, send, settings_of, waiting
 from backup_assets_tests.watch.listening import a_webhook
 
 ASSET = dg.AssetKey(["erp4", "aws_events"])
@@ -86,6 +86,22 @@ def test_a_failed_job_reaches_the_alert_and_the_next_success_ends_it(
         assert over
         observed = instance.fetch_observations(ASSET, limit=10).records
         assert len(observed) == 1
+
+
+def test_a_failure_is_told_although_the_same_answer_tells_of_another_s_success(
+    tmp_path: Path, aws: PretendedAws, instance: dg.DagsterInstance
+) -> None:
+    url = a_queue(aws)
+    daemon = Daemon(settings_of(tmp_path, aws, queue_url=url), instance)
+    now = datetime.now(UTC)
+
+    send(aws, url, a_copy_job("FAILED", "7", "osaka", now))
+    send(aws, url, a_copy_job("COMPLETED", "8", "singapore", now + MINUTE))
+    (told,) = daemon.tick()
+
+    (check,) = [one for one in told.get_asset_check_evaluations() if one.check_name == "copy_jobs"]
+    assert not check.passed
+    assert "ended FAILED" in (check.description or "")
 
 
 def test_an_event_that_was_asked_for_is_told_by_one_run(

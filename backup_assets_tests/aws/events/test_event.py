@@ -99,5 +99,39 @@ def test_the_last_word_counts_and_of_two_at_once_the_failure() -> None:
     def event(minutes: int, outcome: Any, event_id: str) -> Event:
         return Event(event_id, NOW + timedelta(minutes=minutes), "snapshots", outcome, "s", "r", "t")
 
-    assert last_of_each([event(5, "completed", "b"), event(0, "failed", "a")])["snapshots"].id == "b"
-    assert last_of_each([event(0, "failed", "z"), event(0, "completed", "a")])["snapshots"].outcome == "failed"
+    def ids(*events: Event) -> list[str]:
+        return [one.id for one in last_of_each(events)["snapshots"]]
+
+    assert ids(event(5, "completed", "b"), event(0, "failed", "a")) == ["b"]
+    assert ids(event(0, "failed", "z"), event(0, "completed", "a")) == ["z"]
+    assert ids(event(0, "completed", "a"), event(5, "completed", "b")) == ["b"]
+
+
+def test_a_copy_that_was_made_does_not_hide_another_one_that_was_not() -> None:
+    def copied(minutes: int, message: str, day: str) -> Event:
+        answer = {
+            "SourceType": "db-snapshot", "SourceIdentifier": f"backup-assets-prod-erp4-{day}", "Message": message,
+            "EventCategories": ["failure" if "unable" in message else "creation"],
+            "Date": NOW + timedelta(minutes=minutes),
+        }  # fmt: skip
+        event = of_rds(answer, "ap-northeast-3")
+        assert event is not None
+        return event
+
+    failed, other = copied(0, "We were unable to copy the snapshot", "20"), copied(1, "Finished copy of snapshot", "21")
+    again = copied(2, "Finished copy of snapshot", "20")
+
+    assert last_of_each([failed, other]) == {"snapshot_copies": (failed,)}
+    assert last_of_each([failed, other, again]) == {"snapshot_copies": (again,)}
+
+
+def test_a_job_that_copied_to_one_vault_does_not_hide_that_none_reached_the_other() -> None:
+    def copy(job: str, state: str, vault: str) -> Event:
+        answer = {"CopyJobId": job, "State": state, "ResourceArn": ARN, "CompletionDate": NOW}
+        event = of_job("copy_jobs", answer | {"DestinationBackupVaultArn": vault}, "ap-northeast-1", NOW)
+        assert event is not None
+        return event
+
+    failed, made = copy("1", "FAILED", "arn:osaka"), copy("2", "COMPLETED", "arn:singapore")
+
+    assert last_of_each([failed, made]) == {"copy_jobs": (failed,)}

@@ -126,6 +126,25 @@ def test_events_find_their_database(tmp_path: Path, aws: PretendedAws, an_instan
     assert by_database([*ours, *others], settings) == {"erp4": ours}
 
 
+def test_events_find_a_database_however_its_instance_is_spelled(
+    tmp_path: Path, aws: PretendedAws, an_instance: dict[str, Any]
+) -> None:
+    aws.client("rds").create_db_snapshot(DBInstanceIdentifier=INSTANCE, DBSnapshotIdentifier="by-hand")
+    settings = settings_of(tmp_path, aws)
+    database = settings.databases[0]
+    assert database.rds is not None
+    spelled = database.rds.model_copy(update={"instance": INSTANCE.upper()})
+    settings = settings.model_copy(update={"databases": (database.model_copy(update={"rds": spelled}),)})
+    ours = [
+        an_event(INSTANCE),
+        an_event(ARN),
+        an_event(f"rds:{INSTANCE}-2026-11-22-02-00", of_snapshot=True),
+        an_event("by-hand", of_snapshot=True),
+    ]
+
+    assert by_database(ours, settings) == {"erp4": ours}
+
+
 def test_aws_backup_names_a_cluster_by_its_resource_id(
     tmp_path: Path, aws: PretendedAws, a_cluster_of_aurora: dict[str, Any]
 ) -> None:

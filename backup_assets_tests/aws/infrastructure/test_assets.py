@@ -16,7 +16,8 @@ from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws
 from backup_assets_tests.aws.infrastructure.estate import make_estate, settings_of
 from backup_assets_tests.ciphers.keys import Keyrings
 
-TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
+#: Stands for the slot in which a run begins, which may be another one than that in which the tests were collected.
+TODAY = "today"
 
 
 @pytest.fixture
@@ -36,9 +37,10 @@ def settings(tmp_path: Path, aws: PretendedAws) -> Settings:
 def run(
     settings: Settings, instance: dg.DagsterInstance, job: str = "erp4_infrastructure_job", slot: str | None = TODAY
 ) -> dg.ExecuteInProcessResult:
-    definitions = build_definitions(settings, datetime.now(UTC))
+    now = datetime.now(UTC)
+    definitions = build_definitions(settings, now)
     return definitions.resolve_job_def(job).execute_in_process(
-        partition_key=slot, instance=instance, raise_on_error=False
+        partition_key=f"{now:%Y-%m-%d}" if slot == TODAY else slot, instance=instance, raise_on_error=False
     )
 
 
@@ -85,6 +87,33 @@ def test_a_change_fails_the_check_as_a_warning_and_not_the_run(
         if event.asset_key == dg.AssetKey(["erp4", "infrastructure"])
     ]
     assert "| 14 | 1 |" in str(made.metadata["changes"].value)
+
+
+def test_a_change_is_told_again_when_the_run_that_told_it_left_no_word_in_dagster(
+    settings: Settings, an_instance_of_dagster: dg.DagsterInstance, aws: PretendedAws
+) -> None:
+    run(settings, an_instance_of_dagster)
+    aws.client("rds").modify_db_instance(DBInstanceIdentifier=INSTANCE, BackupRetentionPeriod=1)
+    with dg.instance_for_test() as lost:  # its events are as if the run had been killed before them
+        run(settings, lost)
+
+    result = run(settings, an_instance_of_dagster)
+
+    passed, text = checks_of(result)["unchanged"]
+    assert not passed
+    assert f"rds/{INSTANCE}/BackupRetentionPeriod: 14 → 1" in text
+    assert checks_of(run(settings, an_instance_of_dagster))["unchanged"][0]
+
+
+def test_what_changed_is_on_record_before_the_document_is(
+    settings: Settings, an_instance_of_dagster: dg.DagsterInstance
+) -> None:
+    kinds = {dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
+    events = run(settings, an_instance_of_dagster).all_events
+    found = [event for event in events if event.event_type in kinds and event.step_key == "erp4_infrastructure"]
+    assert [event.event_type_value for event in found] == [
+        *("ASSET_CHECK_EVALUATION", "ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION")
+    ]
 
 
 def test_what_is_missing_fails_the_other_check(

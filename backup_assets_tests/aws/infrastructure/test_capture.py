@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from backup_assets.errors import Refused
 from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in
 from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.place import StoredObject, record_kind_of
 from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws
 from backup_assets_tests.aws.infrastructure.estate import (
     CANARY,
@@ -25,15 +28,27 @@ from backup_assets_tests.aws.infrastructure.estate import (
     settings_of,
 )
 from backup_assets_tests.ciphers.keys import Keyrings, gpg
+from backup_assets_tests.sets.examples import proof_of
 
 
-def taken(settings: Settings, day: int = 22) -> CapturedInfrastructure:
+def taken(settings: Settings, day: int = 22, *, said: str | None = None) -> CapturedInfrastructure:
     wanted = settings.aws.infrastructure
     assert wanted is not None
     moment = datetime(2026, 11, day, 2, 0, tzinfo=UTC)
     return capture_infrastructure(
-        settings, wanted, f"2026-11-{day}", f"{day:08x}-0000", log=[].append, now=lambda: moment
+        settings, wanted, f"2026-11-{day}", f"{day:08x}-0000", log=[].append, now=lambda: moment, told=said
     )
+
+
+def without_records(put: Callable[..., StoredObject]) -> Callable[..., StoredObject]:
+    """Return ``put`` as of a process that is killed when it begins to write a record."""
+
+    def killed(self: FolderStore, key: str, *arguments: Any, **named: Any) -> StoredObject:
+        if record_kind_of(key.partition("/prod/")[2]):
+            raise KeyboardInterrupt
+        return put(self, key, *arguments, **named)
+
+    return killed
 
 
 def listed(settings: Settings) -> list[BackupSet]:
@@ -63,8 +78,9 @@ def test_the_document_is_a_proven_set_of_its_own_place(tmp_path: Path, aws: Pret
     (one,) = listed(settings)
     assert (one.manifest.kind, one.state, one.manifest.slot) == ("infrastructure", "complete", "2026-11-22")
     assert one.manifest.artifacts[0].name == f"assets/{one.id}.infrastructure.json"
-    assert one.verified is not None
-    assert one.verified.content
+    proof = proof_of(one)
+    assert proof is not None
+    assert proof.content
     written = document(settings, done)
     assert written["env"] == "prod"
     assert written["settings"]["rds"][INSTANCE]["BackupRetentionPeriod"] == 14
@@ -110,6 +126,51 @@ def test_what_changed_since_the_day_before_is_told_once(tmp_path: Path, aws: Pre
     assert any(line.startswith(f"security_groups/{group}/IpPermissions: added") for line in lines)
     assert not any("LOG_LEVEL" in line for line in lines)
     assert told(taken(settings, 24)) == []
+
+
+def test_a_change_is_told_although_the_run_that_first_saw_it_died_after_its_manifest(
+    tmp_path: Path, aws: PretendedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_estate(aws)
+    settings = settings_of(tmp_path, aws)
+    first = taken(settings, 22)
+    aws.client("rds").modify_db_instance(DBInstanceIdentifier=INSTANCE, BackupRetentionPeriod=1)
+    set_variables(aws, TOKEN="another", LOG_LEVEL="info")
+    with monkeypatch.context() as killed:
+        killed.setattr(FolderStore, "put", without_records(FolderStore.put))
+        for day in (23, 24):
+            with pytest.raises(KeyboardInterrupt):
+                taken(settings, day)
+    assert [(one.manifest.slot, proof_of(one) is not None) for one in listed(settings)] == [
+        ("2026-11-24", False), ("2026-11-23", False), ("2026-11-22", True),
+    ]  # fmt: skip
+
+    done = taken(settings, 25)
+
+    assert done.comparison.previous == first.manifest.id
+    assert done.comparison.incomplete == ""
+    assert sorted(told(done)) == [
+        f"lambda/{FUNCTION}/Environment/TOKEN: (a value) → (another value)",
+        f"rds/{INSTANCE}/BackupRetentionPeriod: 14 → 1",
+    ]
+    assert told(taken(settings, 26)) == []
+
+
+def test_a_change_is_told_although_the_run_that_first_saw_it_died_before_it_could_say_so(
+    tmp_path: Path, aws: PretendedAws
+) -> None:
+    make_estate(aws)
+    settings = settings_of(tmp_path, aws)
+    first = taken(settings, 22).manifest.id
+    set_variables(aws, TOKEN="another", LOG_LEVEL="info")
+    taken(settings, 23, said=first)
+
+    again = taken(settings, 24, said=first)
+
+    assert again.comparison.previous == first
+    assert told(again) == [f"lambda/{FUNCTION}/Environment/TOKEN: (a value) → (another value)"]
+    assert told(taken(settings, 25, said=again.manifest.id)) == []
+    assert taken(settings, 26, said="2026-01-01-20260101T020000Z-1a2b3c4d").comparison.previous is not None
 
 
 def test_without_the_key_it_is_said_that_values_were_not_compared(tmp_path: Path, aws: PretendedAws) -> None:
@@ -170,7 +231,7 @@ def test_with_values_the_whole_document_is_encrypted_and_nothing_else_holds_it(
         assert word.encode() not in found
     assert told(second) == [f"lambda/{FUNCTION}/Environment/TOKEN: (a value) → (another value)"]
     assert [one.state for one in listed(settings)] == ["complete", "complete"]
-    assert listed(settings)[0].verified is not None
+    assert proof_of(listed(settings)[0]) is not None
 
 
 def test_values_without_encryption_are_refused_before_anything_is_read(tmp_path: Path, aws: PretendedAws) -> None:

@@ -13,8 +13,8 @@ from botocore.stub import Stubber
 from backup_assets.aws.access import Access
 from backup_assets.aws.answers import Denied
 from backup_assets.aws.rds.api import RdsApi
-from backup_assets.aws.rds.drill.names import drill_name, drill_tags
 from backup_assets.aws.rds.examining import NOT_IN_TIME, Protection, backup_jobs, examine_protection, signature_of
+from backup_assets.aws.rds.server_names import server_name, server_tags
 from backup_assets.aws.rds.tagging import tags_of
 from backup_assets.doctor_rds import examine_rds
 from backup_assets.findings import Finding, State
@@ -142,13 +142,13 @@ def test_a_server_that_a_drill_left_is_a_failure(aws: PretendedAws, tmp_path: Pa
     settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE))
     began = datetime.now(UTC) - timedelta(hours=4)
     for month, deadline in (("2026-10", began + timedelta(hours=3)), ("2026-11", began + timedelta(hours=5))):
-        tags = drill_tags(settings.databases[0], ENV, month, began, deadline, {})
+        tags = server_tags("drill", settings.databases[0], ENV, month, began, deadline, {})
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-        aws.make_instance(drill_name("erp4", ENV, month), Tags=listed)
+        aws.make_instance(server_name("drill", "erp4", ENV, month), Tags=listed)
     found = examined(settings)["drill servers"]
     assert found.state == "fail"
-    assert drill_name("erp4", ENV, "2026-10") in found.found
-    assert drill_name("erp4", ENV, "2026-11") not in found.found
+    assert server_name("drill", "erp4", ENV, "2026-10") in found.found
+    assert server_name("drill", "erp4", ENV, "2026-11") not in found.found
 
 
 def test_snapshots_of_others_count_for_nothing(aws: PretendedAws, tmp_path: Path) -> None:

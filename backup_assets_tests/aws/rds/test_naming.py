@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backup_assets.aws.rds.naming import snapshot_name
@@ -15,6 +15,7 @@ def test_a_name_says_what_it_is_of():
     assert snapshot_name("erp4", "production", "2026-11-22") == NAME
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES, NAMES)
 def test_rds_takes_every_name(database: str, env: str):
     name = snapshot_name(database, env, "2026-11-22")
@@ -23,6 +24,7 @@ def test_rds_takes_every_name(database: str, env: str):
     assert re.fullmatch(r"[a-z](-?[a-z0-9])*", name)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES, NAMES, NAMES, NAMES)
 def test_two_databases_never_share_a_name(database: str, env: str, other: str, other_env: str):
     if (database, env) != (other, other_env):

@@ -10,9 +10,9 @@ from backup_assets.aws.rds.pending import pending_copies, pending_snapshots, unc
 from backup_assets.aws.rds.settling import Whole, note_recorded
 from backup_assets.aws.rds.tagging import RECORDED, moment_text, tags_of
 from backup_assets.aws.rds.work import Pending
-from backup_assets.errors import EnvironmentFault
+from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.settings import RetentionSettings
-from backup_assets_tests.aws.conftest import OSAKA, OTHER_ACCOUNT, PretendedAws
+from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, OTHER_ACCOUNT, PretendedAws
 from backup_assets_tests.aws.rds.examples import AT_0230, DAY, ENV, NAME, copies_of, database_of
 from backup_assets_tests.aws.rds.test_copies import Copying
 
@@ -31,14 +31,14 @@ def uncopied(copying: Copying, now: datetime) -> tuple[Pending, ...]:
     return uncopied_snapshot(copying.api, database_of(copying.rds), copying.rds, ENV, now)
 
 
-def whole(copying: Copying, slot: str, *, copy: bool) -> None:
+def whole(copying: Copying, slot: str, *, copy: bool, source: str = INSTANCE) -> None:
     """Make the snapshot of a slot and, if so, its copy; both are whole, and were told."""
     told = {RECORDED: moment_text(AT_0230)}
     rds = copying.aws.client("rds")
     tags = {**tags_of("erp4", ENV, slot, "snapshot", AT_0230), **told}
-    made = rds.create_db_snapshot(
-        DBSnapshotIdentifier=f"of-{slot}", DBInstanceIdentifier="erp4-prod", Tags=_listed(tags)
-    )["DBSnapshot"]
+    made = rds.create_db_snapshot(DBSnapshotIdentifier=f"of-{slot}", DBInstanceIdentifier=source, Tags=_listed(tags))[
+        "DBSnapshot"
+    ]
     if copy:
         tags = {**tags_of("erp4", ENV, slot, "copy", AT_0230), **told}
         copying.aws.client("rds", OSAKA).copy_db_snapshot(
@@ -173,6 +173,23 @@ def test_a_copy_that_the_retention_would_delete_again_is_not_made(aws: Pretended
 
     assert pending_copies(copying.api, database, copying.rds, ENV, AT_0230) == ()
     assert len(copies(copying)) == 1
+
+
+def test_those_of_the_instance_that_the_database_was_on_before_ask_for_no_run(
+    aws: PretendedAws, an_instance: dict[str, Any]
+):
+    before = aws.make_instance("erp4-before")["DBInstanceIdentifier"]
+    copying = Copying(aws, copies_of(aws))
+    whole(copying, "2026-11-20", copy=False, source=before)
+    whole(copying, "2026-11-21", copy=True)
+
+    assert copies(copying) == ()
+    # Under way when the settings were changed: a run could only refuse them.
+    tags = tags_of("erp4", ENV, DAY, "snapshot", AT_0230)
+    aws.client("rds").create_db_snapshot(DBSnapshotIdentifier=NAME, DBInstanceIdentifier=before, Tags=_listed(tags))
+    with pytest.raises(Refused, match="is one of erp4-before, not of erp4-prod"):
+        copying.take()
+    assert snapshots(copying) == ()
 
 
 def test_that_of_another_account_is_pending_apart(

@@ -15,6 +15,7 @@ from backup_assets.sets.retention import plan
 from backup_assets.sets.retention_plan import RetentionPlan
 from backup_assets.settings import DatabaseSettings, RetentionSettings, ScheduleSettings
 from backup_assets.settings_aws import RdsSettings
+from backup_assets_tests.sets.examples import proof_of
 
 ENV = "production"
 PLACE = "rds-ap-northeast-1"
@@ -79,7 +80,7 @@ def test_a_set_shows_slot_moment_and_size_of_its_snapshot():
 
 
 def test_a_whole_snapshot_counts_as_proven():
-    assert set_of(taken(0), DATABASE, ENV, PLACE, NOW).verified is not None
+    assert proof_of(set_of(taken(0), DATABASE, ENV, PLACE, NOW)) is not None
 
 
 @pytest.mark.parametrize("status", ["creating", "failed"])
@@ -87,15 +88,15 @@ def test_one_that_is_not_whole_is_incomplete(status: str):
     made = set_of(taken(0, status), DATABASE, ENV, PLACE, NOW)
 
     assert made.faults == (f"RDS says that it is {status}",)
-    assert made.verified is None
+    assert proof_of(made) is None
 
 
 def test_a_failed_drill_takes_the_proof_back_and_a_passed_one_is_the_better_proof():
     failed = taken(0, tags={DRILL: drill_text(passed=False, at=NOW)})
     passed = taken(0, tags={DRILL: drill_text(passed=True, at=NOW)})
 
-    assert set_of(failed, DATABASE, ENV, PLACE, NOW).verified is None
-    best = set_of(passed, DATABASE, ENV, PLACE, NOW).verified
+    assert proof_of(set_of(failed, DATABASE, ENV, PLACE, NOW)) is None
+    best = proof_of(set_of(passed, DATABASE, ENV, PLACE, NOW))
     assert best is not None
     assert best.level == "drilled"
 

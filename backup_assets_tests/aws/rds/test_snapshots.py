@@ -183,3 +183,15 @@ def test_a_run_that_was_overtaken_finds_the_snapshot_of_the_quicker_one(aws: Pre
     assert isinstance(first[0], Whole)
     assert second.snapshot == first[0].snapshot
     assert names(aws) == [NAME]
+
+
+def test_the_snapshot_of_the_instance_before_is_not_taken_for_one_of_this(
+    aws: PretendedAws, an_instance: dict[str, Any]
+):
+    take(aws)
+    aws.make_instance("erp4-new")
+
+    with pytest.raises(Refused, match=f"is one of {INSTANCE}, not of erp4-new") as refused:
+        take(aws, AT_0230 + HOUR, instance="erp4-new")
+
+    assert "by hand" in refused.value.remedy

@@ -2,7 +2,7 @@
 
 # No postponed annotations here: Dagster reads the types of the arguments when the function is decorated.
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Any
@@ -13,7 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from backup_assets.aws.rds.assets import AUTOMATED_BACKUPS, SNAPSHOT, SNAPSHOT_COPY, has_no_outcome
 from backup_assets.aws.rds.drill.report import RdsDrilled, report_of
-from backup_assets.aws.rds.work import Pending, Waiting
+from backup_assets.aws.rds.work import Waiting
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.faults import failure_of, failure_or_retry
@@ -30,7 +30,7 @@ _SOURCES = {"snapshot": SNAPSHOT, "copy": SNAPSHOT_COPY, "point_in_time": AUTOMA
 #: A server that has just been made may not answer yet, and its name may not be known everywhere.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
 #: Runs that a sensor requested bear it: they go on with a drill, and never begin one.
-_BY_SENSOR = "dagster/sensor_name"
+BY_SENSOR = "dagster/sensor_name"
 Clock = Callable[[], datetime]
 
 
@@ -104,7 +104,7 @@ def build_rds_drill(
                 settings,
                 context.partition_key,
                 before=end if end <= clock() else None,
-                begin=_BY_SENSOR not in context.run.tags,
+                begin=BY_SENSOR not in context.run.tags,
                 last_attempt=context.op_execution_context.retry_number >= RETRIES.max_retries,
                 log=context.log.info,
                 now=clock,
@@ -167,28 +167,6 @@ def build_rds_drill_schedule(
         return dg.RunRequest(run_key=month, partition_key=month, tags=scheduled_tags("drill", database))
 
     return schedule
-
-
-def look_at_drills(database: DatabaseSettings, settings: Settings) -> Callable[[datetime], Sequence[Pending]]:
-    """Return what the polling sensor asks every minute: which drills a run should go on with."""
-
-    def look(now: datetime) -> Sequence[Pending]:
-        from backup_assets.aws.rds.drill.sweeping import pending_drills
-
-        return pending_drills(database, settings, now)
-
-    return look
-
-
-def sweep_of_drills(database: DatabaseSettings, settings: Settings) -> Callable[[datetime], object]:
-    """Return what removes every minute what drills left, also where none is configured any more."""
-
-    def sweep(now: datetime) -> object:
-        from backup_assets.aws.rds.drill.sweeping import sweep_drills
-
-        return sweep_drills(database, settings, now, log=lambda _: None)
-
-    return sweep
 
 
 def _summary(done: RdsDrilled) -> str:

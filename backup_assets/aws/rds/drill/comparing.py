@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from backup_assets.aws.rds.drill.looks import TOLERANCE, Look
+from backup_assets.aws.rds.looks import TOLERANCE, Look
 from backup_assets.sets.manifest import Fingerprints, IntegrityResult, Manifest, TableFingerprint
 from backup_assets.sets.records import Problem
 
@@ -52,6 +52,7 @@ def compare(restored: Look, source: Look, shows: datetime, sets: Sequence[Manife
         _schema(restored, source, shows),
         _emptied(restored, source, sets),
         _newness(restored, source, shows),
+        _too_new(restored, source, shows),
         _integrity(restored.fingerprints, source.fingerprints, sets),
         _contents(restored.fingerprints, sets, shows),
     ):
@@ -151,23 +152,37 @@ def _emptied(restored: Look, source: Look, sets: Sequence[Manifest]) -> Iterator
 
 
 def _newness(restored: Look, source: Look, shows: datetime) -> Iterator[Said]:
-    limit = shows - TOLERANCE
-    if source.newest is None:
-        why = "no column of time" if not source.time_columns else f"no time before {limit:%Y-%m-%d %H:%M} UTC on record"
+    limit, there, now = shows - TOLERANCE, restored.glance, source.glance
+    if now.newest is None:
+        why = f"no time before {limit:%Y-%m-%d %H:%M} UTC on record" if now.times else "no column of time"
         yield _note(f"how new the restored data is was not compared: the source has {why}")
-    elif restored.newest is None or restored.newest < source.newest - TOLERANCE:
-        found = f"{restored.newest:%Y-%m-%d %H:%M:%S} UTC" if restored.newest else "no time at all"
+    elif there.newest is None or there.newest < now.newest - TOLERANCE:
+        found = f"{there.newest:%Y-%m-%d %H:%M:%S} UTC" if there.newest else "no time at all"
         yield Problem(
             what=f"the restored data is older than the moment that it should show, {shows:%Y-%m-%d %H:%M} UTC",
-            expected=f"times up to {source.newest:%Y-%m-%d %H:%M:%S} UTC, which the source has on record",
+            expected=f"times up to {now.newest:%Y-%m-%d %H:%M:%S} UTC, which the source has on record",
             found=found,
             remedy="compare newly entered data by hand; where it was not entered later with an earlier date, do not "
             "rely on this snapshot",
         )
     else:
         yield _right(
-            f"the newest time on record up to {limit:%Y-%m-%d %H:%M:%S} UTC is {restored.newest:%Y-%m-%d %H:%M:%S} UTC "
-            f"there, and {source.newest:%Y-%m-%d %H:%M:%S} UTC in the source ({source.time_columns} columns of time)"
+            f"the newest time on record up to {limit:%Y-%m-%d %H:%M:%S} UTC is {there.newest:%Y-%m-%d %H:%M:%S} UTC "
+            f"there, and {now.newest:%Y-%m-%d %H:%M:%S} UTC in the source ({len(now.times)} columns of time)"
+        )
+
+
+def _too_new(restored: Look, source: Look, shows: datetime) -> Iterator[Said]:
+    """Yield a problem when there are rows from after the moment: then something else was looked at."""
+    newer = restored.glance.newer_than(shows, source.glance)
+    if newer:
+        named = ", ".join(f"{name}: {newest:%Y-%m-%d %H:%M:%S} UTC" for name, newest in newer[:_SHOWN])
+        yield Problem(
+            what="the restored database has rows that are newer than the moment that it should show",
+            expected=f"nothing later than {shows:%Y-%m-%d %H:%M} UTC",
+            found=named,
+            remedy="look whether `rds.drill.host` and `rds.drill.port` lead to another server; if they are right, or "
+            "left out, look whether these times were planned ahead",
         )
 
 

@@ -16,7 +16,7 @@ from backup_assets.errors import Refused
 from backup_assets.queueing import NO_OUTCOME
 from backup_assets.restore.drill_assets import months_of
 from backup_assets_tests.aws.conftest import INSTANCE
-from backup_assets_tests.aws.rds.drill.conftest import NAME, Drill
+from backup_assets_tests.aws.rds.drilling import NAME, Drill
 from backup_assets_tests.aws.rds.examples import SLOTS
 
 ASSET = dg.AssetKey(["erp4", "rds_restore_drill"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from backup_assets.aws.answers import Missing
-from backup_assets.aws.rds.drill.names import RESTORED_FROM
-from backup_assets.aws.rds.tagging import DEADLINE, ROLE
+from backup_assets.aws.rds.server_names import RESTORED_FROM, SHOWS
+from backup_assets.aws.rds.tagging import DEADLINE, ROLE, moment_text
 from backup_assets.aws.rds.work import Waiting
 from backup_assets.errors import CheckFailed, Refused, SettingsError, TransientFault
 from backup_assets_tests.aws.conftest import CLUSTER, INSTANCE, OSAKA
-from backup_assets_tests.aws.rds.drill.conftest import MONTH, NAME, Drill, later
-from backup_assets_tests.restore.drilling import free_port
+from backup_assets_tests.aws.rds.drilling import MONTH, NAME, Drill, later
 from backup_assets_tests.sources import capture
 
 
@@ -222,11 +223,14 @@ def test_a_server_that_does_not_answer_yet_is_kept_for_the_next_attempt_and_remo
     a_drill: Drill,
 ) -> None:
     a_drill.snapshot()
-    silent = a_drill.drilling(host="127.0.0.1", port=free_port()).begun()
-    with pytest.raises(TransientFault):
-        silent.advance(last_attempt=False)
-    assert NAME in silent.servers()
-    done = silent.advance(last_attempt=True)
+    # Nobody listens there, and as long as it is bound nobody else can.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        silent = a_drill.drilling(host="127.0.0.1", port=deaf.getsockname()[1]).begun()
+        with pytest.raises(TransientFault):
+            silent.advance(last_attempt=False)
+        assert NAME in silent.servers()
+        done = silent.advance(last_attempt=True)
     assert done is not None
     assert not isinstance(done, Waiting)
     assert not done.passed
@@ -379,3 +383,21 @@ def test_without_the_source_nothing_is_restored(a_drill: Drill) -> None:
 def test_the_month_is_part_of_the_name(a_drill: Drill) -> None:
     assert MONTH in NAME
     assert len(NAME) + len("-1") <= 63
+
+
+def test_a_server_with_rows_from_after_the_snapshot_is_not_what_was_restored(a_drill: Drill) -> None:
+    a_drill.restored.execute("UPDATE invoices SET created_at = now() - interval '1 min' WHERE id = 500")
+    snapshot = a_drill.snapshot()
+    tags = [{"Key": SHOWS, "Value": moment_text(datetime.now(UTC) - timedelta(days=2))}]
+    a_drill.begun()
+    made = described(a_drill)
+    a_drill.aws.client("rds").add_tags_to_resource(ResourceName=made["DBInstanceArn"], Tags=tags)
+
+    done = a_drill.advance()
+
+    assert done is not None
+    assert not isinstance(done, Waiting)
+    (problem,) = [one for one in done.problems if "newer than the moment" in one.what]
+    assert "invoices.created_at" in str(problem.found)
+    assert "`rds.drill.host`" in problem.remedy
+    assert a_drill.outcome_on(snapshot) == "failed"

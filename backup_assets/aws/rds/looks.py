@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, search
 from backup_assets.capture.snapshot import read_schema_version
 from backup_assets.postgres.names import quote_literal, quote_name
 from backup_assets.postgres.server import Server
-from backup_assets.postgres.session import Session, open_session, text_value
+from backup_assets.postgres.session import Session, one_row, open_session, text_value
 from backup_assets.sets.manifest import Fingerprints
 from backup_assets.settings import DatabaseSettings
 
@@ -55,10 +55,14 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespa
 UNION ALL
 SELECT 'extension', quote_ident(e.extname), e.extversion FROM pg_catalog.pg_extension e
 """
-_MOMENTS = """
-SELECT n.nspname, c.relname, a.attname
+#: The last: whether a row gets the time of its own insertion. Only with a zone; else nobody knows which one is meant.
+_MOMENTS = r"""
+SELECT n.nspname, c.relname, a.attname, a.atttypid = 'timestamptz'::regtype
+  AND coalesce(pg_get_expr(d.adbin, d.adrelid), '') ~*
+    '^(now|clock_timestamp|statement_timestamp|transaction_timestamp)\(\)$|^CURRENT_TIMESTAMP'
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)
 ORDER BY 1, 2, a.attnum
@@ -68,27 +72,74 @@ SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namesp
 WHERE c.relkind = 'r' AND c.relpersistence = 'u'
 """
 
+_SERVER = "SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery(), clock_timestamp()"
+
 SchemaPart = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """A column of time: ``newest`` of all its values, None without any and for what Python has no word for.
+
+    ``of_insertion``: a row that says nothing else gets the time at which it is inserted.
+    """
+
+    newest: datetime | None
+    of_insertion: bool = False
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What is seen of a database at a glance.
+
+    ``server_started`` tells servers apart; ``is_replica``: it follows another one. ``looked_at`` is the time there.
+    ``newest`` is the newest time that any column of time holds, of those up to the moment asked about; None where there
+    is none. ``times`` has all columns of time by their names.
+    """
+
+    server_started: str
+    is_replica: bool
+    looked_at: datetime
+    newest: datetime | None
+    times: Mapping[str, TimeColumn]
+
+    def newer_than(self, moment: datetime, source: Glance) -> tuple[tuple[str, datetime], ...]:
+        """Return the columns, with their newest value, in which rows show that the data is newer than ``moment``.
+
+        Counted is what lies in the past, in columns of insertion, and in those in which the source has nothing planned:
+        no value after the time that it is there.
+        """
+        found = []
+        for name, column in sorted(self.times.items()):
+            other = source.times.get(name)
+            newest, theirs = column.newest, other.newest if other else None
+            if newest is None or not moment + TOLERANCE < newest <= self.looked_at:
+                continue
+            if column.of_insertion or (theirs is not None and theirs <= source.looked_at + TOLERANCE):
+                found.append((name, newest))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
 class Look:
     """What was seen of a database in one transaction.
 
-    ``schema`` maps kind and name of everything defined to its definition. ``newest`` is the newest time that any
-    column of time holds, of those up to the moment asked about (what lies later is not looked at); None where there is
-    none, and ``time_columns`` says how many there are. ``server_started`` tells servers apart. ``unlogged`` are tables
-    that are empty after every crash and restore.
+    ``schema`` maps kind and name of everything defined to its definition. ``unlogged`` are tables that are empty after
+    every crash and restore.
     """
 
+    glance: Glance
     fingerprints: Fingerprints
     schema: dict[SchemaPart, str]
     schema_version: str | None
     major: int
-    newest: datetime | None
-    time_columns: int
-    server_started: str
     unlogged: frozenset[tuple[str, str]]
+
+
+def glance_at(server: Server, database: DatabaseSettings, *, up_to: datetime, seconds: float) -> Glance:
+    """Look at a database without counting its rows. Raises as `look_at` does."""
+    with open_session(server, database.database, timeout=seconds) as session, _one_moment(session, seconds):
+        return _glance(session, up_to)
 
 
 def look_at(
@@ -106,14 +157,13 @@ def look_at(
     EnvironmentFault when it does not let us read something or a query of the integrity file fails.
     """
     with open_session(server, database.database, timeout=seconds) as session, _one_moment(session, seconds):
-        started = text_value(session, "SELECT pg_catalog.pg_postmaster_start_time()")
         version = int(text_value(session, "SELECT current_setting('server_version_num')"))
         path = search_path(session)
         schema_version = read_schema_version(session, database.schema_version_query)
         session.execute("SET search_path = pg_catalog")
         schema = {(str(kind), str(name)): str(text) for kind, name, text in session.rows(_SCHEMA)}
         unlogged = frozenset((str(space), str(name)) for space, name in session.rows(_LOGGED))
-        newest, columns = _newest(session, up_to)
+        glance = _glance(session, up_to)
         fingerprints = take_fingerprints(
             session,
             tables=dumped_tables(session),
@@ -123,7 +173,7 @@ def look_at(
             path=path,
             hash_large_objects=False,
         )
-    return Look(fingerprints, schema, schema_version, version // 10000, newest, columns, started, unlogged)
+    return Look(glance, fingerprints, schema, schema_version, version // 10000, unlogged)
 
 
 @contextmanager
@@ -134,19 +184,26 @@ def _one_moment(session: Session, seconds: float) -> Iterator[None]:
     session.execute("COMMIT")
 
 
-def _newest(session: Session, up_to: datetime) -> tuple[datetime | None, int]:
-    """Return the newest time up to ``up_to`` in any column of time, and how many such columns there are."""
-    columns: dict[tuple[str, str], list[str]] = {}
-    for schema, table, column in list(session.rows(_MOMENTS)):
-        columns.setdefault((str(schema), str(table)), []).append(str(column))
+def _glance(session: Session, up_to: datetime) -> Glance:
+    tables: dict[tuple[str, str], list[tuple[str, bool]]] = {}
+    for schema, table, column, of_insertion in list(session.rows(_MOMENTS)):
+        tables.setdefault((str(schema), str(table)), []).append((str(column), of_insertion == "t"))
     limit = quote_literal(up_to.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"))
-    found: list[datetime] = []
-    for (schema, table), names in columns.items():
+    newest: list[datetime] = []
+    times: dict[str, TimeColumn] = {}
+    for (schema, table), columns in tables.items():
         # The session's zone is UTC: what has no zone is read as UTC, in both databases alike.
-        ends = ", ".join(f"max({quote_name(one)}) FILTER (WHERE {quote_name(one)} <= {limit})" for one in names)
+        names = [quote_name(name) for name, _ in columns]
+        ends = ", ".join(f"max({one}) FILTER (WHERE {one} <= {limit}), max({one})" for one in names)
         row = next(session.rows(f"SELECT {ends} FROM ONLY {quote_name(schema)}.{quote_name(table)}"))
-        found += [moment for text in row if (moment := _moment(text)) is not None]
-    return max(found, default=None), sum(map(len, columns.values()))
+        newest += [moment for text in row[::2] if (moment := _moment(text)) is not None]
+        for (name, of_insertion), text in zip(columns, row[1::2], strict=True):
+            times[f"{schema}.{table}.{name}"] = TimeColumn(_moment(text), of_insertion)
+    started, replica, now = one_row(session, _SERVER)
+    looked_at = _moment(now)
+    if looked_at is None:
+        raise AssertionError(f"the server says that it is {now}")
+    return Glance(str(started), replica == "t", looked_at, max(newest, default=None), times)
 
 
 def _moment(text: str | None) -> datetime | None:

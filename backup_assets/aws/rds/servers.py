@@ -1,4 +1,4 @@
-"""Which servers have drills made in a region, and how are they made and removed?"""
+"""Which servers has RDS restored for us in a region, and how are they made and removed?"""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from backup_assets.aws.answers import Exists, Missing, explained
 from backup_assets.aws.rds.api import Kind, RdsApi, Source
-from backup_assets.aws.rds.drill.choice import Choice
-from backup_assets.aws.rds.drill.names import drill_name, is_of_a_drill, member_name
-from backup_assets.aws.rds.tagging import DEADLINE, DRILL, SLOT, STARTED, moment_of
+from backup_assets.aws.rds.choice import Choice
+from backup_assets.aws.rds.server_names import is_made_by_us, member_name, server_name
+from backup_assets.aws.rds.tagging import DEADLINE, DRILL, ROLE, SLOT, STARTED, moment_of
 from backup_assets.errors import Refused, SettingsError
 from backup_assets.settings import DatabaseSettings
-from backup_assets.settings_aws import RdsDrillSettings
+from backup_assets.settings_aws import RdsServerSettings
 
 #: In these RDS does nothing more by itself, and the server cannot be used:
 #: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html#Overview.DBInstance.Status
@@ -40,8 +40,8 @@ class Member:
 
 
 @dataclass(frozen=True)
-class DrillServer:
-    """An instance that a drill made, or a cluster with the instance that was made in it."""
+class RestoredServer:
+    """An instance that was restored for us, or a cluster with the instance that was made in it."""
 
     kind: Kind
     region: str
@@ -54,6 +54,11 @@ class DrillServer:
     tags: Mapping[str, str]
     members: tuple[Member, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def role(self) -> str:
+        """What it was made for: `drill` or `rebuild`."""
+        return self.tags.get(ROLE, "")
 
     @property
     def slot(self) -> str:
@@ -72,7 +77,7 @@ class DrillServer:
 
     @property
     def is_concluded(self) -> bool:
-        """Whether its drill has an outcome, so that nothing is left to do but its removal."""
+        """Whether what it was made for has an outcome, so that nothing is left to do but its removal."""
         return DRILL in self.tags
 
     @property
@@ -105,27 +110,25 @@ def is_aurora(engine: str) -> bool:
     return engine.startswith("aurora")
 
 
-def drill_servers(api: RdsApi, database: DatabaseSettings, env: str) -> tuple[DrillServer, ...]:
-    """Return everything in a region that was made for drills of a database, also what is being removed."""
+def restored_servers(api: RdsApi, database: DatabaseSettings, env: str) -> tuple[RestoredServer, ...]:
+    """Return everything in a region that was restored for a database, also what is being removed."""
     region = api.access.region
-    with explained("look for the servers of drills", api.access):
+    with explained("look for servers that were restored", api.access):
         instances = [
             one for page in api.client.get_paginator("describe_db_instances").paginate() for one in page["DBInstances"]
         ]
-        clusters: list[dict[str, Any]] = []
-        if api.kind == "cluster":
-            for page in api.client.get_paginator("describe_db_clusters").paginate():
-                clusters += page["DBClusters"]
-    if api.kind == "instance":
-        found = [_of_instance(one, region) for one in instances if not one.get("DBClusterIdentifier")]
-    else:
-        found = [_of_cluster(one, instances, region) for one in clusters]
-    return tuple(one for one in found if is_of_a_drill(one.identifier, one.tags, database, env))
+        # Of both kinds: what was restored before a database moved from an instance to a cluster goes too.
+        clusters = [
+            one for page in api.client.get_paginator("describe_db_clusters").paginate() for one in page["DBClusters"]
+        ]
+    found = [_of_instance(one, region) for one in instances if not one.get("DBClusterIdentifier")]
+    found += [_of_cluster(one, instances, region) for one in clusters]
+    return tuple(one for one in found if is_made_by_us(one.identifier, one.tags, database, env))
 
 
-def _of_instance(raw: Mapping[str, Any], region: str) -> DrillServer:
+def _of_instance(raw: Mapping[str, Any], region: str) -> RestoredServer:
     endpoint = raw.get("Endpoint") or {}
-    return DrillServer(
+    return RestoredServer(
         kind="instance",
         region=region,
         identifier=raw["DBInstanceIdentifier"],
@@ -139,14 +142,14 @@ def _of_instance(raw: Mapping[str, Any], region: str) -> DrillServer:
     )
 
 
-def _of_cluster(raw: Mapping[str, Any], instances: list[dict[str, Any]], region: str) -> DrillServer:
+def _of_cluster(raw: Mapping[str, Any], instances: list[dict[str, Any]], region: str) -> RestoredServer:
     name = raw["DBClusterIdentifier"]
     members = [
         Member(one["DBInstanceIdentifier"], one.get("DBInstanceStatus", ""), _tags(one))
         for one in instances
         if one.get("DBClusterIdentifier") == name
     ]
-    return DrillServer(
+    return RestoredServer(
         kind="cluster",
         region=region,
         identifier=name,
@@ -168,26 +171,28 @@ def _tags(raw: Mapping[str, Any]) -> dict[str, str]:
 # -- making ----------------------------------------------------------------------------------------------------------
 
 
-def require_apart(source: Source, drill: RdsDrillSettings, choice: Choice, region: str) -> None:
+def require_apart(source: Source, wanted: RdsServerSettings, choice: Choice, region: str) -> None:
     """Raise SettingsError when what is restored could be reached as the source is, or where nothing says how."""
-    if not drill.security_groups:
+    role = wanted.ROLE
+    remedy = f"create a security group that lets in only this host, and name it in `rds.{role}.security_groups`"
+    if not wanted.security_groups:
         raise SettingsError(
-            "the drill's instance has no security groups of its own",
+            f"the {role}'s instance has no security groups of its own",
             why="without any it gets the default one of its network, which others may use",
-            remedy="create a security group that lets in only this host, and name it in `rds.drill.security_groups`",
+            remedy=remedy,
         )
-    shared = sorted(set(drill.security_groups) & set(source.security_groups))
+    shared = sorted(set(wanted.security_groups) & set(source.security_groups))
     if shared:
         raise SettingsError(
-            f"the drill's security groups are those of {source.identifier}: {', '.join(shared)}",
+            f"the {role}'s security groups are those of {source.identifier}: {', '.join(shared)}",
             why="whatever uses the live database could reach the restored one, and take it for that",
-            remedy="create a security group that lets in only this host, and name it in `rds.drill.security_groups`",
+            remedy=remedy,
         )
-    if choice.region != region and drill.subnet_group is None:
+    if choice.region != region and wanted.subnet_group is None:
         raise SettingsError(
-            f"no subnet group is named for the drill in {choice.region}",
+            f"no subnet group is named for the {role} in {choice.region}",
             why=f"that of {source.identifier} is in {region}",
-            remedy="create a DB subnet group there, and name it in `rds.drill.subnet_group`",
+            remedy=f"create a DB subnet group there, and name it in `rds.{role}.subnet_group`",
         )
 
 
@@ -196,6 +201,7 @@ def restore(
     database: DatabaseSettings,
     env: str,
     slot: str,
+    wanted: RdsServerSettings,
     *,
     source: Source,
     instance_class: str,
@@ -206,18 +212,17 @@ def restore(
 
     It bears its tags from the first moment. Raises Exists when a server of that name is there.
     """
-    drill = _drill_of(database)
-    name = drill_name(database.name, env, slot)
+    name = server_name(wanted.ROLE, database.name, env, slot)
     if name == source.identifier:
-        raise Refused(f"the drill's instance would be called like its source, {name}")
+        raise Refused(f"the {wanted.ROLE}'s instance would be called like its source, {name}")
     request: dict[str, Any] = {
-        "VpcSecurityGroupIds": list(drill.security_groups),
+        "VpcSecurityGroupIds": list(wanted.security_groups),
         "DeletionProtection": False,
         "CopyTagsToSnapshot": False,
         "PubliclyAccessible": False,
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
     }
-    subnet_group = drill.subnet_group or (source.subnet_group if choice.region == _region_of(source) else None)
+    subnet_group = wanted.subnet_group or (source.subnet_group if choice.region == _region_of(source) else None)
     if subnet_group is not None:
         request["DBSubnetGroupName"] = subnet_group
     with explained(f"restore {choice.what} into {name}", api.access):
@@ -279,7 +284,7 @@ def _restore_cluster(
         )
 
 
-def make_member(api: RdsApi, cluster: DrillServer, instance_class: str, tags: Mapping[str, str]) -> str:
+def make_member(api: RdsApi, cluster: RestoredServer, instance_class: str, tags: Mapping[str, str]) -> str:
     """Ask for the instance of a restored cluster of Aurora, and return its name; one that is there is left."""
     name = member_name(cluster.identifier)
     try:
@@ -298,10 +303,10 @@ def make_member(api: RdsApi, cluster: DrillServer, instance_class: str, tags: Ma
     return name
 
 
-def class_of(api: RdsApi, source: Source, drill: RdsDrillSettings) -> str:
+def class_of(api: RdsApi, source: Source, wanted: RdsServerSettings) -> str:
     """Return the class that a restored instance has: the configured one, else that of the source."""
-    if drill.instance_class is not None:
-        return drill.instance_class
+    if wanted.instance_class is not None:
+        return wanted.instance_class
     own = source.raw.get("DBInstanceClass") or source.raw.get("DBClusterInstanceClass")
     if own:
         return str(own)
@@ -310,8 +315,8 @@ def class_of(api: RdsApi, source: Source, drill: RdsDrillSettings) -> str:
         found = api.client.describe_db_instances(Filters=filters)["DBInstances"]
     if not found:
         raise SettingsError(
-            f"the cluster {source.identifier} has no instance whose class the drill could take",
-            remedy="name one in `rds.drill.instance_class`",
+            f"the cluster {source.identifier} has no instance whose class the {wanted.ROLE} could take",
+            remedy=f"name one in `rds.{wanted.ROLE}.instance_class`",
         )
     return str(found[0]["DBInstanceClass"])
 
@@ -319,22 +324,22 @@ def class_of(api: RdsApi, source: Source, drill: RdsDrillSettings) -> str:
 # -- removing --------------------------------------------------------------------------------------------------------
 
 
-def remove(api: RdsApi, server: DrillServer, database: DatabaseSettings, env: str) -> None:
-    """Ask RDS to delete what a drill made, without a last snapshot; what is gone or going already is no error.
+def remove(api: RdsApi, server: RestoredServer, database: DatabaseSettings, env: str) -> None:
+    """Ask RDS to delete what was restored, without a last snapshot; what is gone or going already is no error.
 
-    Raises Refused for anything that is not a drill's of this database, Busy while RDS does not delete it in its
+    Raises Refused for anything that was not restored for this database, Busy while RDS does not delete it in its
     present state, Denied and the others of `answers.explained`. A cluster goes with its instance.
     """
-    if not is_of_a_drill(server.identifier, server.tags, database, env):
-        raise Refused(f"{server.identifier} was not made for a drill of {database.name}: it is not deleted")
+    if not is_made_by_us(server.identifier, server.tags, database, env):
+        raise Refused(f"{server.identifier} was not restored for {database.name}: it is not deleted")
     for member in server.members:
-        if is_aurora(server.engine) and is_of_a_drill(member.identifier, member.tags, database, env):
+        if is_aurora(server.engine) and is_made_by_us(member.identifier, member.tags, database, env):
             _delete_instance(api, member.identifier, member.status)
     if server.kind == "instance":
         _delete_instance(api, server.identifier, server.status)
     elif not server.is_going:
         try:
-            with explained(f"delete the drill's cluster {server.identifier}", api.access):
+            with explained(f"delete the restored cluster {server.identifier}", api.access):
                 api.client.delete_db_cluster(
                     DBClusterIdentifier=server.identifier, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
                 )
@@ -346,18 +351,12 @@ def _delete_instance(api: RdsApi, identifier: str, status: str) -> None:
     if status == "deleting":
         return
     try:
-        with explained(f"delete the drill's instance {identifier}", api.access):
+        with explained(f"delete the restored instance {identifier}", api.access):
             api.client.delete_db_instance(
                 DBInstanceIdentifier=identifier, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
             )
     except Missing:
         return
-
-
-def _drill_of(database: DatabaseSettings) -> RdsDrillSettings:
-    if database.rds is None or database.rds.drill is None:
-        raise AssertionError("no drill is configured")
-    return database.rds.drill
 
 
 def _region_of(source: Source) -> str:

@@ -1,4 +1,4 @@
-"""What does a drill restore: which snapshot, which copy, which moment?"""
+"""What is restored: which snapshot, which copy, which moment?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from backup_assets.aws.rds.api import RdsApi, Snapshot, Source
 from backup_assets.aws.rds.tagging import is_ours
-from backup_assets.errors import CheckFailed, Refused
+from backup_assets.errors import CheckFailed, Refused, TransientFault
 from backup_assets.settings import DatabaseSettings
 from backup_assets.settings_aws import RdsSettings
 
@@ -45,7 +45,7 @@ def choose(
     found = [
         one
         for one in api.manual_snapshots()
-        if one.source == rds.identifier and one.is_available and is_ours(one.tags, database.name, env, role)
+        if one.is_of(rds.identifier) and one.is_available and is_ours(one.tags, database.name, env, role)
     ]
     dated = [(one.taken_at, one) for one in found if one.taken_at and (before is None or one.taken_at <= before)]
     if not dated:
@@ -60,20 +60,52 @@ def choose(
     return Choice(f"the {role} {newest.identifier}", api.access.region, shows, newest)
 
 
+def at_moment(api: RdsApi, source: Source, moment: datetime) -> Choice:
+    """Return the choice of exactly this moment (whole seconds).
+
+    Raises CheckFailed when the automated backups reach no moment, Refused when they do not reach back so far, and
+    TransientFault when they do not reach it yet.
+    """
+    latest = _latest(source)
+    if moment > latest:
+        raise TransientFault(
+            f"the automated backups of {source.identifier} do not reach {moment:%Y-%m-%d %H:%M} UTC yet",
+            why=f"the latest moment that they reach is {latest:%Y-%m-%d %H:%M} UTC",
+            remedy="launch it again in some minutes",
+        )
+    remedy = "nothing can be rebuilt from before it; where a snapshot of that day is left, restore that (docs/aws.md)"
+    _require_reached(source, moment, remedy)
+    return _moment(api, moment)
+
+
 def _point_in_time(api: RdsApi, source: Source, before: datetime | None) -> Choice:
-    latest, earliest = source.latest_restorable, source.earliest_restorable
-    if latest is None:
+    latest = _latest(source)
+    shows = latest if before is None else min(latest, before)
+    remedy = "drill the current month, or a past one from snapshots (`rds.drill.source: snapshot`)"
+    _require_reached(source, shows, remedy)
+    return _moment(api, shows)
+
+
+def _latest(source: Source) -> datetime:
+    if source.latest_restorable is None:
         raise CheckFailed(
             f"{source.identifier} cannot be restored to any point in time",
             why=f"its automated backups are kept for {source.retention_days} days and reach no moment",
             remedy="switch automated backups on: `backup-assets aws apply`",
         )
-    shows = latest if before is None else min(latest, before)
+    return source.latest_restorable
+
+
+def _require_reached(source: Source, shows: datetime, remedy: str) -> None:
+    earliest = source.earliest_restorable
     if earliest is not None and shows < earliest:
         raise Refused(
             f"the automated backups of {source.identifier} do not reach back to {shows:%Y-%m-%d %H:%M} UTC",
             why=f"the earliest moment that they reach is {earliest:%Y-%m-%d %H:%M} UTC",
-            remedy="drill the current month, or a past one from snapshots (`rds.drill.source: snapshot`)",
+            remedy=remedy,
         )
+
+
+def _moment(api: RdsApi, shows: datetime) -> Choice:
     shows = shows.replace(microsecond=0)
     return Choice(f"the moment {shows:%Y-%m-%d %H:%M:%S} UTC", api.access.region, shows)

@@ -10,24 +10,25 @@ from botocore.stub import Stubber
 from backup_assets.aws.access import Access
 from backup_assets.aws.answers import Busy
 from backup_assets.aws.rds.api import RdsApi, Source
-from backup_assets.aws.rds.drill.choice import Choice
-from backup_assets.aws.rds.drill.names import drill_name, drill_tags
-from backup_assets.aws.rds.drill.servers import DrillServer, Member, class_of, remove, restore
+from backup_assets.aws.rds.choice import Choice
+from backup_assets.aws.rds.server_names import server_name, server_tags
+from backup_assets.aws.rds.servers import Member, RestoredServer, class_of, remove, restore
 from backup_assets.errors import SettingsError
 from backup_assets.settings import DatabaseSettings
 from backup_assets.settings_aws import RdsDrillSettings, RdsSettings
 from backup_assets_tests.aws.conftest import TOKYO
 
 ENV, MONTH = "production", "2026-11"
-NAME = drill_name("erp4", ENV, MONTH)
+NAME = server_name("drill", "erp4", ENV, MONTH)
 MOMENT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+DRILL = RdsDrillSettings(security_groups=("sg-1",))
 DATABASE = DatabaseSettings(
     name="erp4",
     database="erp4",
-    rds=RdsSettings(cluster="erp4-cluster", drill=RdsDrillSettings(security_groups=("sg-1",))),
+    rds=RdsSettings(cluster="erp4-cluster", drill=DRILL),
 )
-TAGS = drill_tags(DATABASE, ENV, MONTH, MOMENT, MOMENT, {})
+TAGS = server_tags("drill", DATABASE, ENV, MONTH, MOMENT, MOMENT, {})
 LISTED = [{"Key": key, "Value": value} for key, value in TAGS.items()]
 CHOICE = Choice("the moment", TOKYO, MOMENT)
 
@@ -55,9 +56,9 @@ def a_source(engine: str, raw: dict[str, Any]) -> Source:
     )
 
 
-def a_cluster(engine: str, status: str = "available", *members: Member) -> DrillServer:
+def a_cluster(engine: str, status: str = "available", *members: Member) -> RestoredServer:
     arn = f"arn:aws:rds:{TOKYO}:123456789012:cluster:{NAME}"
-    return DrillServer("cluster", TOKYO, NAME, arn, status, engine, "host", 5432, TAGS, members)
+    return RestoredServer("cluster", TOKYO, NAME, arn, status, engine, "host", 5432, TAGS, members)
 
 
 def stubbed() -> tuple[RdsApi, Stubber]:
@@ -104,7 +105,7 @@ def test_each_kind_of_cluster_is_restored_as_rds_asks_for_it(
     stubber.add_response("restore_db_cluster_to_point_in_time", {}, asked_of_a_cluster(**more))
     with stubber:
         made = restore(
-            api, DATABASE, ENV, MONTH, source=source, instance_class=instance_class, choice=CHOICE, tags=TAGS
+            api, DATABASE, ENV, MONTH, DRILL, source=source, instance_class=instance_class, choice=CHOICE, tags=TAGS
         )
         stubber.assert_no_pending_responses()
     assert made == NAME
