@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field
@@ -85,8 +86,8 @@ class CaptureConfig(dg.Config):
     )
     hold_until: str | None = Field(
         default="",
-        description="Date or time at which the hold ends, for example 2027-01-31 or 2027-01-31T18:00+09:00. Empty: "
-        "when it is released.",
+        description="Day or time until which it holds, for example 2027-01-31 (to its end) or "
+        "2027-01-31T18:00+09:00. Empty: until it is released.",
     )
     content_hashes: ContentHashes | None = Field(
         default=None,
@@ -307,7 +308,7 @@ def _capture(
             run_id=context.run.run_id,
             kind=kind,
             label=config.label or None,
-            hold=hold_from(config.hold or None, config.hold_until or None),
+            hold=hold_from(config.hold or None, config.hold_until or None, ZoneInfo(database.schedule.timezone)),
             content_hashes=config.content_hashes and config.content_hashes.value,
         )
         capture = Capture(database, settings, request, progress=progress_for(context.log.info), log=context.log.info)

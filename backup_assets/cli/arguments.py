@@ -96,7 +96,9 @@ def _backup(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--label", metavar="TEXT", help="why it is taken, for example `before release 4.2`")
     command.add_argument("--hold", metavar="REASON", help="keep it whatever the retention says")
     command.add_argument(
-        "--hold-until", metavar="DATE", help="ISO date or time at which the hold ends; for a release in 90 days"
+        "--hold-until",
+        metavar="DATE",
+        help="ISO day (to its end) or time until which it is held; a release: 90 days",
     )
     command.add_argument(
         "--content-hashes", choices=("always", "important", "never"), help="which tables' contents are hashed"
@@ -251,7 +253,9 @@ def _hold(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _set(command, optional=False)
     command.add_argument("--reason", metavar="TEXT", required=True, help="why, for example `before release 4.2`")
-    command.add_argument("--until", metavar="DATE", help="ISO date or time at which the hold ends; default: never")
+    command.add_argument(
+        "--until", metavar="DATE", help="ISO day (to its end) or time until which it is held; default: for ever"
+    )
 
 
 def _unhold(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from dagster import DagsterError, DagsterInstance
@@ -91,7 +92,8 @@ def run_backup(context: Context, request: BackupRequest, instance: DagsterInstan
     Raises Refused before anything runs when the request makes no sense. What fails in the run is in the result.
     """
     now = datetime.now(UTC)
-    config = _config(request, now)  # what is wrong is said now, not after a run was made
+    # What is wrong is said now, not after a run was made.
+    config = _config(request, ZoneInfo(context.database.schedule.timezone), now)
     name = context.database.name
     if request.important_tables and not context.database.important_tables:
         raise Refused(
@@ -145,10 +147,10 @@ def _run_into(
     return result, raised
 
 
-def _config(request: BackupRequest, now: datetime) -> CaptureConfig:
+def _config(request: BackupRequest, zone: ZoneInfo, now: datetime) -> CaptureConfig:
     hashes = ContentHashes(request.content_hashes) if request.content_hashes else None
     if request.release is None:
-        hold_from(request.hold, request.hold_until, now=now)
+        hold_from(request.hold, request.hold_until, zone, now=now)
         return CaptureConfig(
             label=request.label, hold=request.hold, hold_until=request.hold_until, content_hashes=hashes
         )
@@ -158,7 +160,7 @@ def _config(request: BackupRequest, now: datetime) -> CaptureConfig:
             remedy="leave out --important-tables, --no-verify, --content-hashes and --label: the release names the set",
         )
     # The hold is part of the manifest, so that no store can have the set without it.
-    asked = hold_from(request.hold or f"release {request.release}", request.hold_until, now=now)
+    asked = hold_from(request.hold or f"release {request.release}", request.hold_until, zone, now=now)
     hold = release_hold(request.release, asked and asked.reason, asked and asked.until, now)
     until = hold.until.isoformat() if hold.until else None
     return CaptureConfig(label=request.release, hold=hold.reason, hold_until=until, content_hashes=ContentHashes.ALWAYS)

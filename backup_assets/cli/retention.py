@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import Column, local_time, say_json, say_table, tell
@@ -141,7 +142,8 @@ def _as_json(one: Pruned) -> dict[str, Any]:
 def hold(arguments: Namespace) -> int:
     """Hold a set in every store that has it; status 1 when one of them did not take it, or it is not held then."""
     context = context_of(arguments)
-    wished = hold_from(arguments.reason, arguments.until) or Hold(reason=arguments.reason)
+    zone = ZoneInfo(context.database.schedule.timezone)
+    wished = hold_from(arguments.reason, arguments.until, zone) or Hold(reason=arguments.reason)
     held = place_hold(context.database, context.settings, arguments.set, wished)
     status = _told(held, arguments)
     if held.hold is None:

@@ -12,20 +12,18 @@ import pytest
 from pydantic import SecretStr
 
 from backup_assets.capture import assets
-from backup_assets.capture.assets import COMMAND_LINE, RETRIES, STARTED_BY, hold_from, pool_of
+from backup_assets.capture.assets import COMMAND_LINE, RETRIES, STARTED_BY, pool_of
 from backup_assets.definitions import build_definitions
-from backup_assets.errors import Refused
 from backup_assets.local import local_store, place_of
 from backup_assets.settings import EncryptionSettings, ScheduleSettings, SecretsSettings, ServerSettings, Settings
+from backup_assets_tests import midday
 from backup_assets_tests.capture.test_capture import TRUNCATING, a_lying_directory
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, listed
 
-#: Where it is about noon now, so that no slot ends while these tests run; the signs of such names are turned round.
-MIDDAY = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
-TODAY = f"{datetime.now(ZoneInfo(MIDDAY)):%Y-%m-%d}"
-SINCE = ScheduleSettings(timezone=MIDDAY, since=datetime.now(ZoneInfo(MIDDAY)).date() - timedelta(days=10))
+TODAY = f"{midday.TODAY}"
+SINCE = ScheduleSettings(timezone=midday.ZONE, since=midday.TODAY - timedelta(days=10))
 
 
 @pytest.fixture
@@ -124,7 +122,7 @@ def test_several_runs_in_one_slot_make_several_sets(a_database: Source, an_insta
 
 def test_a_past_slot_fails_at_once_and_stays_empty(a_database: Source, an_instance: dg.DagsterInstance):
     settings = settings_of(a_database)
-    yesterday = f"{datetime.now(ZoneInfo(MIDDAY)) - timedelta(days=1):%Y-%m-%d}"
+    yesterday = f"{datetime.now(ZoneInfo(midday.ZONE)) - timedelta(days=1):%Y-%m-%d}"
 
     result = run_job(settings, an_instance, slot=yesterday)
 
@@ -201,7 +199,7 @@ def test_the_weekly_set_of_the_important_tables_is_captured_and_proven(
     a_database: Source, an_instance: dg.DagsterInstance
 ):
     settings = settings_of(a_database, important_tables=("invoices",))
-    now = datetime.now(ZoneInfo(MIDDAY))
+    now = datetime.now(ZoneInfo(midday.ZONE))
     sunday = f"{now - timedelta(days=now.isoweekday() % 7):%Y-%m-%d}"
 
     result = run_job(settings, an_instance, slot=sunday, job="erp4_important_tables_job")
@@ -243,17 +241,6 @@ def test_a_hold_that_would_be_over_already_fails_the_run_before_anything_is_dump
     assert not result.success
     assert "the hold would be over already" in failure_text(result)
     assert listed(settings) == []
-
-
-def test_a_hold_needs_a_reason_and_its_end_must_be_a_time():
-    assert hold_from(None, None) is None
-    until = hold_from("audit", "2099-01-31")
-    assert until is not None
-    assert until.until == datetime(2099, 1, 31, tzinfo=UTC)
-    with pytest.raises(Refused, match="a hold needs a reason"):
-        hold_from(None, "2027-01-31")
-    with pytest.raises(Refused, match="is no time"):
-        hold_from("audit", "next year")
 
 
 def test_databases_of_one_server_share_a_pool_and_others_do_not(a_database: Source):

@@ -105,7 +105,7 @@ def _delete(api: RdsApi, database: DatabaseSettings, env: str, set_id: str, list
 
 
 def _require_deletable(found: Snapshot, listed: Snapshot, database: DatabaseSettings, env: str, now: datetime) -> None:
-    held = hold_reason(found, now)
+    held = hold_reason(found, database, now)
     changed = found.arn != listed.arn or found.taken_at != listed.taken_at
     if changed or held is not None or not is_ours(found.tags, database.name, env, "snapshot", "copy"):
         raise Refused(

@@ -17,6 +17,7 @@ from backup_assets.aws.rds.tagging import HOLD, HOLD_UNTIL, SLOT, STARTED, drill
 from backup_assets.errors import Refused
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet, Damage
+from backup_assets.sets.holds import end_of_hold
 from backup_assets.sets.manifest import (
     Artifact,
     ClientFacts,
@@ -83,7 +84,7 @@ def set_of(one: Snapshot, database: DatabaseSettings, env: str, place: str, now:
         env=env,
         tier=database.tier,
         slot=one.tags[SLOT],
-        hold=_hold_of(one),
+        hold=_hold_of(one, database),
         generated_at=taken_at,
         server=ServerFacts(
             version=str(one.raw.get("EngineVersion", "")),
@@ -122,17 +123,21 @@ def policy_of_snapshots(database: DatabaseSettings, rds: RdsSettings) -> Retenti
     )
 
 
-def hold_reason(one: Snapshot, now: datetime) -> str | None:
+def hold_reason(one: Snapshot, database: DatabaseSettings, now: datetime) -> str | None:
     """Return why a snapshot must not be deleted now, or None."""
-    hold = _hold_of(one)
+    hold = _hold_of(one, database)
     return hold.reason if hold is not None and (hold.until is None or hold.until > now) else None
 
 
-def _hold_of(one: Snapshot) -> Hold | None:
+def _hold_of(one: Snapshot, database: DatabaseSettings) -> Hold | None:
     if HOLD not in one.tags and HOLD_UNTIL not in one.tags:
         return None
-    # An end that cannot be read is none: nobody knows how long it was meant to be held.
-    return Hold(reason=one.tags.get(HOLD) or _NO_REASON, until=moment_of(one.tags, HOLD_UNTIL))
+    try:
+        until = end_of_hold(one.tags.get(HOLD_UNTIL, "").strip(), ZoneInfo(database.schedule.timezone))
+    except ValueError:
+        # An end that cannot be read is none: nobody knows how long it was meant to be held.
+        until = None
+    return Hold(reason=one.tags.get(HOLD) or _NO_REASON, until=until)
 
 
 def _records_of(one: Snapshot, set_id: str, place: str, taken_at: datetime) -> tuple[Record, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 Role = Literal["snapshot", "copy", "drill", "rebuild"]
@@ -41,17 +41,11 @@ def moment_text(moment: datetime) -> str:
 
 
 def moment_of(tags: Mapping[str, str], name: str) -> datetime | None:
-    """Return the moment that a tag holds, in UTC; None without the tag, and where it holds none.
-
-    A day alone, as people write `backup-assets:hold-until`, means its end.
-    """
-    text = tags.get(name, "").strip()
+    """Return the moment that a tag holds, in UTC; None without the tag, and where it holds none."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(tags.get(name, ""))
     except ValueError:
         return None
-    if len(text) == len("2026-11-22"):
-        moment += timedelta(days=1)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -161,6 +161,8 @@ def test_an_rpo_of_hours_does_not_stop_what_is_daily():
         ({HOLD: "release 4.2"}, "release 4.2"),
         ({HOLD: "release 4.2", HOLD_UNTIL: "2026-12-31"}, "release 4.2"),
         ({HOLD: "release 4.2", HOLD_UNTIL: "2026-11-01"}, None),
+        ({HOLD: "release 4.2", HOLD_UNTIL: "2026-11-22"}, "release 4.2"),
+        ({HOLD: "release 4.2", HOLD_UNTIL: "2026-11-21"}, None),
         ({HOLD: "release 4.2", HOLD_UNTIL: "until Christmas"}, "release 4.2"),
         ({HOLD_UNTIL: "2026-12-31"}, "no reason given"),
         ({HOLD: ""}, "no reason given"),
@@ -171,7 +173,7 @@ def test_a_tag_holds_a_snapshot(tags: dict[str, str], held: str | None):
     made = planned(*(taken(days) for days in range(5)), taken(5, tags=tags))
 
     assert ("2026-11-17" in slots_of(made, "keep")) is (held is not None)
-    assert hold_reason(taken(5, tags=tags), NOW) == held
+    assert hold_reason(taken(5, tags=tags), DATABASE, NOW) == held
 
 
 def test_a_tag_that_names_no_slot_decides_nothing():
