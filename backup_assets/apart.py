@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backup_assets.settings import StoreSettings
+from backup_assets.settings_stores import StoreSettings
 
 OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from backup_assets.capture.assets import build_capture, build_important_tables, external_assets
+from backup_assets.capture.assets import build_capture, build_important_tables
 from backup_assets.capture.automation import (
     build_backup_job,
     build_daily_schedule,
@@ -15,6 +15,7 @@ from backup_assets.capture.automation import (
     build_schedule,
     slots_of,
 )
+from backup_assets.capture.specs import external_assets
 from backup_assets.offsite.assets import build_copies, copy_asset_keys
 from backup_assets.queueing import scheduled_tags
 from backup_assets.release.assets import build_release, build_release_job
@@ -24,7 +25,8 @@ from backup_assets.restore.drill_assets import build_drill, build_drill_job, bui
 from backup_assets.restore.rotation_assets import build_rotation, build_rotation_job
 from backup_assets.retention.assets import build_retention, build_retention_job
 from backup_assets.sets.uncollected import uncollected
-from backup_assets.settings import DatabaseSettings, Settings, load_settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.watch.checks import build_watch_checks, build_watch_job, build_watch_schedule
 from backup_assets.watch.freshness import with_freshness
 from backup_assets.watch.missed_sensor import build_missed_sensor

@@ -10,7 +10,8 @@ from backup_assets.errors import SettingsError
 from backup_assets.local import local_store
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.place import Place, ReadableStore
-from backup_assets.settings import Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.remembered import Documents, RememberingStore

@@ -1,8 +1,9 @@
-"""Outside programs: argument lists, bounded time, whole process groups ended, the end of stderr in the error."""
+"""Outside programs: argument lists, bounded time, whole process groups ended, their own words in the error."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -17,13 +18,21 @@ from typing import IO, BinaryIO
 from backup_assets.errors import EnvironmentFault, TransientFault
 
 STDERR_TAIL_BYTES = 4000
+STDERR_TAIL_LINES = 60
+#: Stands where something between the first errors and the end of stderr was not kept.
+LEFT_OUT = "[...]"
+#: How the lines begin in which PostgreSQL's programs and servers say what went wrong. After them comes the statement,
+#: however long it is.
+_ERROR = re.compile(rb"[\w./-]+: (?:error: |detail: Error message from server: )|(?:ERROR|FATAL|PANIC):  ")
+_FIRST_ERRORS = 4
+_FIRST_ERROR_BYTES = 500
 _DISK_FULL = "No space left on device"
 #: Variables whose values are secrets: never shown, not even when a program repeats them on stderr.
 SECRET_VARIABLES = ("PGPASSWORD",)
 
 
 class ProgramFailed(EnvironmentFault):
-    """A program ended with another exit status than 0; ``returncode`` and ``stderr`` (its end) say how."""
+    """A program ended with another exit status than 0; ``returncode`` and ``stderr`` (what is kept of it) say how."""
 
     def __init__(self, what: str, *, why: str, remedy: str = "", returncode: int, stderr: str) -> None:
         super().__init__(what, why=why, remedy=remedy)
@@ -91,10 +100,49 @@ def scrub(text: str, environment: Mapping[str, str] | None) -> str:
     return text
 
 
-def _drain(stream: IO[bytes], lines: deque[bytes]) -> None:
-    for line in stream:
-        lines.append(line[:STDERR_TAIL_BYTES])
-    stream.close()
+class _Said:
+    """What a program says on stderr, as much as is kept of it: the first errors, and the end."""
+
+    def __init__(self) -> None:
+        self.end: deque[bytes] = deque(maxlen=STDERR_TAIL_LINES)
+        self._errors: list[tuple[int, bytes]] = []
+        self._count = 0
+
+    def drain(self, stream: IO[bytes]) -> None:
+        """Read to the end."""
+        while line := _cut_line(stream):
+            if len(self._errors) < _FIRST_ERRORS and _ERROR.match(line):
+                self._errors.append((self._count, line))
+            self.end.append(line)
+            self._count += 1
+        stream.close()
+
+    def text(self, environment: Mapping[str, str]) -> str:
+        """Return it without secrets, with LEFT_OUT between errors and an end that do not follow on each other."""
+        end = [scrub(line.decode("utf-8", "replace"), environment) for line in self.end.copy()]
+        errors = [
+            (number, scrub(line.decode("utf-8", "replace"), environment).rstrip()[:_FIRST_ERROR_BYTES])
+            for number, line in self._errors
+        ]
+        room = STDERR_TAIL_BYTES - len(LEFT_OUT) - 1 - sum(len(line) + 1 for _, line in errors)
+        size, begins = 0, self._count
+        for line in reversed(end):
+            if size + len(line) > room:
+                break
+            size, begins = size + len(line), begins - 1
+        whole = "".join(end)
+        earlier = [line for number, line in errors if number < begins]
+        if not earlier or (len(end) == self._count and len(whole) <= STDERR_TAIL_BYTES):
+            return whole[-STDERR_TAIL_BYTES:].strip()
+        return "\n".join([*earlier, LEFT_OUT, whole[-(size or room) :]]).strip()
+
+
+def _cut_line(stream: IO[bytes]) -> bytes:
+    """Return the next line, empty at the end; of one that is too long the beginning, as a line."""
+    line = rest = stream.readline(STDERR_TAIL_BYTES)
+    while rest and not rest.endswith(b"\n"):
+        rest = stream.readline(STDERR_TAIL_BYTES)
+    return line + b"\n" if rest and not line.endswith(b"\n") else line
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -160,9 +208,9 @@ def started(
             why=str(error),
             remedy="check its permissions and path",
         ) from error
-    lines: deque[bytes] = deque(maxlen=60)
+    said = _Said()
     assert process.stderr is not None  # noqa: S101 - narrowing for the type checker
-    drain = threading.Thread(target=_drain, args=(process.stderr, lines), daemon=True)
+    drain = threading.Thread(target=said.drain, args=(process.stderr,), daemon=True)
     drain.start()
     overdue = threading.Event()
 
@@ -176,7 +224,7 @@ def started(
     failure: BaseException | None = None
     try:
         try:
-            yield Running(process, lines)
+            yield Running(process, said.end)
             if process.stdin is not None and not process.stdin.closed:
                 process.stdin.close()
         except BrokenPipeError as error:  # the program died first: its own message says why
@@ -193,7 +241,7 @@ def started(
                 with suppress(BrokenPipeError):
                     stream.close()
         drain.join(timeout=5)
-    stderr = scrub(b"".join(lines).decode("utf-8", "replace")[-STDERR_TAIL_BYTES:].strip(), environment)
+    stderr = said.text(environment)
     if overdue.is_set():
         raise ProgramOverdue(
             f"{program} ran longer than {timeout:.0f} s and was ended",

@@ -60,3 +60,10 @@ def job_tags(purpose: Purpose, database: DatabaseSettings) -> dict[str, str]:
 def scheduled_tags(purpose: Purpose, database: DatabaseSettings) -> dict[str, str]:
     """Return the tags that a schedule puts in the place of the job's."""
     return {"dagster/priority": str(priority(purpose, database, by_hand=False))}
+
+
+def pool_of(database: DatabaseSettings) -> str:
+    """Return the name of the pool that bounds the work on one source server."""
+    server = database.server
+    place = server.container.name if server.container else "demo" if server.embedded else f"{server.host}_{server.port}"
+    return "postgres_" + "".join(c if c.isalnum() else "_" for c in place).strip("_").lower()

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
-from backup_assets.settings_env import VARIABLES
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_model import Name
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.settings_tree import NAMED, file_fields, inner_type, is_model
+from backup_assets.settings_variables import VARIABLES
 
 DOCS = Path(__file__).parent.parent / "docs"
 _SECRET_SCHEMA = {

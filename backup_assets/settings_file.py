@@ -12,21 +12,18 @@ import yaml
 
 from backup_assets.errors import SettingsError
 from backup_assets.settings import Settings
-from backup_assets.settings_env import (
-    COMMON_FIELDS,
-    common_settings,
-    database_variables,
-    encryption_tree,
-    encryption_variables,
-    field_of,
-    store_tree,
-    store_variables,
-    values_set,
-    watch_tree,
-    watch_variables,
-)
+from backup_assets.settings_env import common_settings, encryption_tree, store_tree, watch_tree
 from backup_assets.settings_misspelled import refuse_misspelled
 from backup_assets.settings_tree import Loc, Problem, dotted, settings_from_tree
+from backup_assets.settings_variables import (
+    COMMON_FIELDS,
+    database_variables,
+    encryption_variables,
+    field_of,
+    store_variables,
+    values_set,
+    watch_variables,
+)
 
 #: Larger than any list of databases; keeps a wrong path (a dump) from being read into memory.
 LARGEST_FILE_BYTES = 1 << 20

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from backup_assets.errors import SettingsError
-from backup_assets.settings_env import BY_NAME
+from backup_assets.settings_variables import BY_NAME
 
 #: Names of ours that choose what a single command works on; they set nothing here and are no misspellings.
 COMMAND_VARIABLES = ("BACKUP_FILE", "BACKUP_GLOBALS_FILE", "BACKUP_ASSETS_FILE")

@@ -14,9 +14,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_model import OursAlone
 from backup_assets.settings_rules import contradictions
+from backup_assets.settings_stores import StoreSettings
 
 Loc = tuple[str | int, ...]
 #: Models that a file gives as mappings by name: the field that holds them, and what they are called in messages.

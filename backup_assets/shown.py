@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
-from backup_assets.settings import StoreSettings
 from backup_assets.settings_aws import AwsSettings, RdsSettings
+from backup_assets.settings_stores import StoreSettings
 
 OWNERS = ["team:operations"]
 DOCUMENTATION = "documentation"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from backup_assets.errors import Refused
-from backup_assets.settings import ScheduleSettings
+from backup_assets.settings_schedule import ScheduleSettings
 
 if TYPE_CHECKING:
     import dagster as dg

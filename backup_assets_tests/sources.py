@@ -12,14 +12,16 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from backup_assets.capture.capture import Capture, Captured, CaptureRequest
+from backup_assets.capture.capture import Capture
+from backup_assets.capture.request import Captured, CaptureRequest
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.server import Server
 from backup_assets.restore.verification import Proof, verify_set
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_server import ServerSettings
 
 
 def no_progress(stage: str, done_bytes: int, expected_bytes: int | None) -> None:

@@ -8,14 +8,10 @@ import dagster as dg
 import pytest
 
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import (
-    AttachmentsSettings,
-    DatabaseSettings,
-    FileColumn,
-    Settings,
-    VerificationSettings,
-    demo_settings,
-)
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_capture import AttachmentsSettings, FileColumn
+from backup_assets.settings_loading import demo_settings
+from backup_assets.settings_restore import VerificationSettings
 from backup_assets_tests.bench.bench_definitions import LOAD, TICK, in_process, prepare
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from backup_assets.doctor_encryption import examine_encryption
 from backup_assets.findings import Finding
-from backup_assets.settings import EncryptionSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, gpg, new_home, new_key
 from backup_assets_tests.offsite.copying import settings_with
 

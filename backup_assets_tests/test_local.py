@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from backup_assets.local import WORK_DIRECTORY, work_directory
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 
 
 def test_the_directory_of_a_run_that_has_just_ended_disturbs_nobody(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.errors import SettingsError
 from backup_assets.named_stores import address_of, catalog_to_show, description_of, remembering, store_named
-from backup_assets.settings import DatabaseSettings, ObjectLockSettings, Settings, StoreSettings, demo_settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_loading import demo_settings
+from backup_assets.settings_stores import ObjectLockSettings, StoreSettings
 from backup_assets.stores.contract import AccessDenied
 from backup_assets.stores.folder import FolderStore
 from backup_assets.stores.s3 import S3Store

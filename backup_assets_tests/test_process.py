@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from backup_assets.errors import EnvironmentFault
-from backup_assets.process import ProgramFailed, run, scrub, started
+from backup_assets.process import LEFT_OUT, ProgramFailed, run, scrub, started
 
 
 def lives(pid: int) -> bool:
@@ -45,6 +46,53 @@ def test_a_failing_program_shows_its_status_and_the_end_of_its_messages():
     assert caught.value.returncode == 7
     assert caught.value.why.endswith("the last words")
     assert len(caught.value.why) <= 4000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "pg_restore: error: could not execute query: ERROR:  out of memory",
+        "pg_dump: detail: Error message from server: ERROR:  canceling statement due to lock timeout",
+        "ERROR:  22012: division by zero",
+        "FATAL:  the database system is shutting down",
+    ],
+)
+@pytest.mark.parametrize(
+    "statement", ["seq 1 100000", "{ seq 1 100000 | tr '\\n' ' '; echo; }"], ids=["lines", "one line"]
+)
+def test_an_error_is_told_however_long_the_statement_after_it(error: str, statement: str):
+    with pytest.raises(ProgramFailed) as caught:
+        run(["sh", "-c", f"echo '{error}' >&2; {statement} >&2; echo END >&2; exit 1"], timeout=60)
+
+    told = caught.value.stderr.splitlines()
+    assert told[:2] == [error, LEFT_OUT]
+    assert told[-1] == "END"
+    assert caught.value.why == caught.value.stderr
+    assert len(caught.value.why) <= 4000
+
+
+def test_of_many_errors_the_first_and_the_last_are_told():
+    with pytest.raises(ProgramFailed) as caught:
+        run(["sh", "-c", "seq -f 'psql: error: %g' 100000 >&2; exit 1"], timeout=60)
+
+    told = caught.value.stderr.splitlines()
+    assert told[0] == "psql: error: 1"
+    assert told[-1] == "psql: error: 100000"
+    assert told.count(LEFT_OUT) == 1
+    assert len(told) == len(set(told))
+
+
+def test_a_line_without_end_takes_no_memory():
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProgramFailed) as caught:
+            run(["sh", "-c", "head -c 40000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo END >&2; exit 1"], timeout=60)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10_000_000
+    assert caught.value.why.splitlines()[-1] == "END"
 
 
 def test_a_password_that_a_program_repeats_is_not_shown():

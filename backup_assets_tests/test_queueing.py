@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from backup_assets.queueing import job_tags, priority, time_limit_hours
-from backup_assets.settings import DatabaseSettings, DumpSettings, VerificationSettings
+from backup_assets.queueing import job_tags, pool_of, priority, time_limit_hours
+from backup_assets.settings import DatabaseSettings
+from backup_assets.settings_capture import DumpSettings
+from backup_assets.settings_restore import VerificationSettings
+from backup_assets.settings_server import ServerSettings
 
 ORDINARY = DatabaseSettings(name="erp4", database="erp4")
 IMPORTANT = ORDINARY.model_copy(update={"tier": "important"})
@@ -39,3 +42,10 @@ def test_a_run_may_take_as_long_as_what_it_does() -> None:
     assert job_tags("backup", slow)["dagster/max_runtime"] == str(5 * 3600)
     assert time_limit_hours("verification", slow) == 12
     assert time_limit_hours("restore", slow) > 24
+
+
+def test_databases_of_one_server_share_a_pool_and_others_do_not() -> None:
+    elsewhere = ORDINARY.model_copy(update={"server": ServerSettings(host="elsewhere")})
+
+    assert pool_of(ORDINARY) == pool_of(ORDINARY.model_copy(update={"name": "other", "database": "other"}))
+    assert pool_of(ORDINARY) != pool_of(elsewhere)

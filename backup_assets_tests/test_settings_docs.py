@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from backup_assets.settings_docs import DOCS, backup_schema, schema_text, settings_page
-from backup_assets.settings_env import VARIABLES
 from backup_assets.settings_file import _Loader, read_settings_file
+from backup_assets.settings_variables import VARIABLES
 
 REMEDY = "run `python -m backup_assets.settings_docs`"
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from backup_assets.errors import SettingsError
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
-from backup_assets.settings_env import BY_NAME, VARIABLES, settings_from_variables
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_env import settings_from_variables
+from backup_assets.settings_variables import BY_NAME
 
 
 def read(directory: Path, **variables: str) -> DatabaseSettings:
@@ -220,20 +221,6 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
     )
 
 
-def test_every_declared_field_exists() -> None:
-    for variable in VARIABLES:
-        model: type = Settings
-        for part in variable.field.split(".") if variable.field else ():
-            if part in ("*", variable.of_store):
-                model = DatabaseSettings if part == "*" else StoreSettings
-                continue
-            info = model.model_fields[part]  # type: ignore[attr-defined]
-            kinds = [
-                kind for kind in getattr(info.annotation, "__args__", (info.annotation,)) if isinstance(kind, type)
-            ]
-            model = next((kind for kind in kinds if hasattr(kind, "model_fields")), model)
-
-
 def test_a_container_and_its_engine_are_read(tmp_path: Path) -> None:
     container = read(tmp_path, DB_NAME="erp", DB_CONTAINER="pg", DB_CONTAINER_ENGINE="podman").server.container
     assert container is not None
@@ -272,51 +259,6 @@ def test_every_wrong_variable_is_named(tmp_path: Path) -> None:
         "DB_PORT", "DB_SSLMODE", "BACKUP_TIMEZONE", "BACKUP_SCHEDULE", "BACKUP_TIME", "INTEGRITY_SQL", "DUMP_JOBS",
         "BACKUP_PREFIX",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"DB_HOST": "db"}, "DB_NAME: missing"),
-        ({"DB_NAME": "x", "DB_HOST": "db", "DB_CONTAINER": "pg"}, "DB_CONTAINER: not together with DB_HOST"),
-        ({"DB_NAME": "x", "DB_CONTAINER_ENGINE": "podman"}, "DB_CONTAINER_ENGINE: only together with DB_CONTAINER"),
-        ({"DB_NAME": "x", "SCRATCH_PORT": "7432"}, "SCRATCH_PORT: only together with SCRATCH_HOST"),
-        ({"DB_NAME": "x", "PDF_PROVIDER": "local"}, "ASSET_DIR: missing"),
-        ({"DB_NAME": "x", "PDF_PROVIDER": "s3", "ASSET_DIR": "."}, "ASSET_DIR: only with PDF_PROVIDER=local"),
-        ({"DB_NAME": "x", "PDF_PROVIDER": "Locl"}, "PDF_PROVIDER: found 'Locl'; did you mean local?"),
-        ({"DB_NAME": "x", "ASSET_FILE_COLUMN": "a.b"}, "ASSET_FILE_COLUMN: only together with ASSET_DIR"),
-        ({"DB_NAME": "x", "ASSET_DIR": "."}, "ASSET_DIR: "),
-        ({"DB_NAME": "x", "BACKUP_SCHEDULE": "6h", "BACKUP_TIME": "02:00"}, "BACKUP_TIME: only with `every: day`"),
-        ({"DB_NAME": "x", "BACKUP_DIR": "sets", "ASSET_DIR": "sets/pdf"}, "ASSET_DIR: "),
-        (
-            {"DB_NAME": "x", "S3_BUCKET": "b", "SSE_KMS_KEY_ID": "k", "SSE_S3": "AES256"},
-            "SSE_S3: `sse_s3` (SSE_S3) and `sse_kms_key_id` (SSE_KMS_KEY_ID) exclude each other",
-        ),
-        ({"DB_NAME": "x", "S3_BUCKET": "b"}, "SSE_KMS_KEY_ID: missing, and so is `sse_s3` (SSE_S3)"),
-        ({"DB_NAME": "x", "S3_REGION": "r", "SSE_S3": "AES256"}, "S3_BUCKET: missing"),
-        ({"DB_NAME": "x", "S3_BUCKET": "b", "SSE_S3": "AES"}, "SSE_S3: found 'AES'; expected one of AES256"),
-        ({"DB_NAME": "x", "FOLDER_COPY_MUST_BE_MOUNT": "1"}, "FOLDER_COPY_DIR: missing"),
-        ({"DB_NAME": "x", "FOLDER_COPY_DIR": "u", "FOLDER_COPY_MUST_BE_MOUNT": "maybe"}, "FOLDER_COPY_MUST_BE_MOUNT: "),
-        ({"DB_NAME": "x", "FOLDER_COPY_DIR": ".backups/copy"}, "FOLDER_COPY_DIR: "),
-        (
-            {"DB_NAME": "x", "S3_BUCKET": "b", "SSE_S3": "AES256", "S3_ENDPOINT_URL": "https://u:hunter2@host"},
-            "S3_ENDPOINT_URL: holds a user or password",
-        ),
-    ],
-)
-def test_variables_that_do_not_go_together_make_one_clear_mistake(
-    tmp_path: Path, variables: dict[str, str], said: str
-) -> None:
-    found = mistakes(tmp_path, **variables)
-    assert found.startswith(said)
-    assert "\n" not in found
-    assert "hunter2" not in found
-
-
-def test_a_file_column_without_a_table_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pdf").mkdir()
-    found = mistakes(tmp_path, DB_NAME="x", ASSET_DIR="pdf", ASSET_FILE_COLUMN="a.b,pdf_path")
-    assert found.startswith("ASSET_FILE_COLUMN: expected table.column")
 
 
 def test_a_password_of_spaces_is_a_password(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from backup_assets.errors import SettingsError
-from backup_assets.settings import load_settings
-from backup_assets.settings_env import VARIABLES
+from backup_assets.settings_loading import load_settings
 from backup_assets.settings_misspelled import COMMAND_VARIABLES, refuse_misspelled
+from backup_assets.settings_variables import VARIABLES
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from dagster._core.definitions.repository_definition import RepositoryDefinition
 from backup_assets.capture.assets import CaptureConfig
 from backup_assets.definitions import build_definitions
 from backup_assets.restore.automation import RestoreConfig
-from backup_assets.settings import Settings, StoreSettings, demo_settings, load_settings
+from backup_assets.settings import Settings
 from backup_assets.settings_aws import AwsSettings, RdsSettings
+from backup_assets.settings_loading import demo_settings, load_settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.shown import CONSOLE, DOCUMENTATION, bucket_console, rds_console
 from backup_assets_tests.docs.pages import ROOT, anchors_of
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_assets.errors import Refused
-from backup_assets.settings import ScheduleSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.slots import Slots, has_fixed_offset
 
 SINCE = date(2026, 1, 1)

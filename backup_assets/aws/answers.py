@@ -71,7 +71,7 @@ _THROTTLED = {
     "RequestThrottledException",
 }
 _FAILING = {"InternalFailure", "InternalServerError", "InternalServiceError", "ServiceUnavailable", "RequestTimeout"}
-_FAILING |= {"ServiceUnavailableException", "InternalError"}
+_FAILING |= {"ServiceUnavailableException", "InternalError", "KMSInternalException", "DependencyTimeoutException"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "UnauthorizedException"}
 _BAD_KEYS = {
     "UnrecognizedClientException",
@@ -91,8 +91,11 @@ _QUOTAS = {
     "InstanceQuotaExceeded": "DB instances",
     "DBClusterQuotaExceeded": "DB clusters",
     "StorageQuotaExceeded": "storage of DB instances",
+    "DBInstanceAutomatedBackupQuotaExceeded": "automated backups that are kept or replicated",
+    "DBClusterAutomatedBackupQuotaExceeded": "automated backups that are kept",
     "SharedSnapshotQuotaExceeded": "accounts that a snapshot is shared with",
 }
+_WRONG_CLOCK = re.compile(r"Signature (?:expired|not yet current)")
 _NAMES_KEY = re.compile(r"\bkms\b|\bKMS\b|encryption key", re.IGNORECASE)
 _ACTION = re.compile(r"\b[a-z][a-z0-9-]+:[A-Z][A-Za-z]+\b")
 _ROLE = re.compile(r"\barn:aws[\w-]*:(?:sts|iam)::\d+:[\w+=,.@/-]+")
@@ -126,13 +129,23 @@ def _of_answer(error: ClientError, doing: str, access: Access) -> BackupError:
 
 
 def _meaning(code: str, said: str, status: int, access: Access) -> _Meaning | None:
-    name = code.removesuffix("Fault").removesuffix("Exception")
+    return _of_caller(code, said) or _of_service(code, said) or _of_resource(code, said, status, access)
+
+
+def _of_caller(code: str, said: str) -> _Meaning | None:
     if code in _EXPIRED:
         return _Meaning("the session token has expired", _LOGIN)
-    if code in _BAD_KEYS:
-        return _Meaning("the credentials are not valid there", _CHECK_KEYS)
+    if code == "RequestTimeTooSkewed" or (code in _BAD_KEYS and _WRONG_CLOCK.search(said)):
+        return _Meaning("this host's clock is wrong", "set the clock, and let a time service keep it")
+    return _Meaning("the credentials are not valid there", _CHECK_KEYS) if code in _BAD_KEYS else None
+
+
+def _of_service(code: str, said: str) -> _Meaning | None:
+    name = _name_of(code)
     if code in _THROTTLED:
         return _Meaning("AWS asks for fewer requests", _LATER, TransientFault)
+    if code in _FAILING:
+        return _Meaning("the service is overloaded or failing", _LATER, TransientFault)
     if name == "SnapshotQuotaExceeded" and "across regions" in said:
         # Of all copies to one region at a time: https://github.com/pbudzon/aws-maintenance/issues/19
         remedy = "wait until copies that are under way are done; then launch the slot again"
@@ -142,6 +155,11 @@ def _meaning(code: str, said: str, status: int, access: Access) -> _Meaning | No
         return _Meaning(f"the quota of {_QUOTAS[name]} is used up", remedy, QuotaReached)
     if name.startswith("Insufficient"):
         return _Meaning("AWS has no room for it now", "try again later, or with another instance class", TransientFault)
+    return None
+
+
+def _of_resource(code: str, said: str, status: int, access: Access) -> _Meaning | None:
+    name = _name_of(code)
     if "default service key" in said:
         remedy = "encrypt it with a key of your own, which other accounts may be allowed to use (docs/aws.md)"
         return _Meaning("AWS's default key cannot be used by another account", remedy, KeyUnusable)
@@ -156,11 +174,19 @@ def _meaning(code: str, said: str, status: int, access: Access) -> _Meaning | No
         return _Meaning("it does not exist", "correct the name in the settings, or the region", Missing)
     if name.endswith(("AlreadyExists", "AlreadyExist")):
         return _Meaning("something of that name exists", "nothing was changed; look at what is there", Exists)
+    if name == "InvalidVPCNetworkState":
+        remedy = "look at subnet group and security groups: all in one VPC, subnets in two zones at least"
+        return _Meaning("the network does not fit", remedy)
     if name.startswith("Invalid") and name.endswith("State"):
         return _Meaning("it is not in a state that allows this now", "wait until AWS has done what it does", Busy)
-    if code in _FAILING or status >= 500 or status == 429:
+    if status >= 500 or status == 429:
         return _Meaning("the service is overloaded or failing", _LATER, TransientFault)
     return None
+
+
+def _name_of(code: str) -> str:
+    """Return a code without the words that some services put at its end."""
+    return code.removesuffix("Fault").removesuffix("Exception")
 
 
 def _denied(error: ClientError, doing: str, access: Access, said: str) -> Denied:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from backup_assets.aws.infrastructure.place import infrastructure_databases
 from backup_assets.errors import Refused, SettingsError
 from backup_assets.local import place_of
-from backup_assets.settings import ObjectLockSettings, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_stores import ObjectLockSettings, StoreSettings
 from backup_assets.stores.contract import TRIAL_KEY_START
 
 _KEY_ARN = re.compile(r"arn:(?P<partition>[a-z-]+):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):key/(?P<id>[\w-]+)")

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from backup_assets.capture.capture import local_store, place_of
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError
+from backup_assets.local import local_store, place_of
 from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.place import META, set_id_of

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets import __version__
-from backup_assets.capture.attachments import archive_differential, archive_full, warnings_about
+from backup_assets.capture.attachments_taken import take_attachments
 from backup_assets.capture.attachments_walk import require_directory
 from backup_assets.capture.beside import beside
 from backup_assets.capture.directory_dump import pack_directory, read_whole_directory
@@ -34,25 +31,22 @@ from backup_assets.capture.fingerprints import (
     tables_below,
     take_fingerprints,
 )
-from backup_assets.capture.full_archive import newest_full_archive
 from backup_assets.capture.preflight import SourceFacts, examine_source, expected_dump_bytes, require_free_disk
-from backup_assets.capture.quick_checks import CheckOutcome, QuickCheckFailed, QuickChecks
 from backup_assets.capture.request import Captured, CaptureRequest
 from backup_assets.capture.secrets import SealedSecrets, seal_secrets
-from backup_assets.capture.snapshot import exported_snapshot, read_named_files, read_schema_version, write_named_files
+from backup_assets.capture.snapshot import exported_snapshot, read_schema_version, write_named_files
+from backup_assets.capture.unfinished import Unfinished
 from backup_assets.ciphers.configured import configured_cipher
 from backup_assets.ciphers.contract import require_content
-from backup_assets.errors import EnvironmentFault
 from backup_assets.files import sha256_of
 from backup_assets.local import local_store, place_of, work_directory
-from backup_assets.postgres.clients import Clients, choose_clients, find_clients
+from backup_assets.postgres.clients import Clients, choose_clients, find_clients, newest_reader
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, open_session
 from backup_assets.progress import Progress
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.manifest import (
-    Artifact,
     AttachmentsFacts,
     ClientFacts,
     Fingerprints,
@@ -60,10 +54,8 @@ from backup_assets.sets.manifest import (
     RebuiltFacts,
     SnapshotFacts,
 )
-from backup_assets.settings import AttachmentsSettings, DatabaseSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.source import source_server
-
-__all__ = ["Capture", "CaptureRequest", "Captured", "CheckOutcome", "QuickCheckFailed", "local_store", "place_of"]
 
 
 @dataclass(frozen=True)
@@ -74,19 +66,6 @@ class _Tools:
     reader: Clients
     facts: ClientFacts
     zstd: bool
-
-
-class _Stopwatch:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - begun, 3)
 
 
 class Capture:
@@ -114,10 +93,7 @@ class Capture:
         self._log = log
         self._now = now
         self._timeout = database.dump.timeout_hours * 3600
-        self._watch = _Stopwatch()
-        self._checks = QuickChecks()
-        self._artifacts: list[Artifact] = []
-        self._warnings: list[str] = []
+        self._unfinished = Unfinished(self.store, self.place)
 
     def run(self) -> Captured:
         """Capture and commit one set, and return its manifest; nothing is listed unless all of it succeeded.
@@ -144,9 +120,9 @@ class Capture:
         named_files: Path | None = None
         with open_session(self.server, self.database.database, timeout=self._timeout) as session:
             wait_for_locks_as_long(session)
-            with self._watch.stage("preflight"):
+            with self._unfinished.stage("preflight"):
                 facts = examine_source(session, self.server.user, now=self._now())
-                self._warnings += (*facts.warnings, *(self.request.past.notes if self.request.past else ()))
+                self._unfinished.warnings += (*facts.warnings, *(self.request.past.notes if self.request.past else ()))
                 tools = self._choose_tools(facts)
                 expected = self._require_disk(facts, workdir)
             self._log(
@@ -161,7 +137,20 @@ class Capture:
                     named_files = write_named_files(session, attachments.files, workdir / "named-files")
                 fingerprints = self._dump(session, set_id, snapshot, facts, queries, tools, workdir, expected)
         self._globals(set_id, tools, facts)
-        archived = self._attachments(attachments, set_id, named_files, workdir) if attachments is not None else None
+        archived: AttachmentsFacts | None = None
+        if attachments is not None:
+            archived = take_attachments(
+                self._unfinished,
+                attachments,
+                set_id,
+                self.catalog,
+                named_files,
+                workdir,
+                stands_alone=self._must_stand_alone,
+                now=self._now(),
+                progress=self._progress,
+                log=self._log,
+            )
         if sealed is not None:
             self._secrets(sealed, set_id)
         manifest = Manifest(
@@ -180,33 +169,18 @@ class Capture:
             client=tools.facts,
             snapshot=snapshot,
             rebuilt=self._rebuilt(exported),
-            artifacts=tuple(self._artifacts),
+            artifacts=tuple(self._unfinished.artifacts),
             fingerprints=fingerprints,
             attachments=archived,
             secrets=sealed.facts if sealed is not None else None,
             requires=(archived.full_set,) if archived and archived.mode == "differential" else (),
             only_tables=self.database.important_tables if self.request.kind == "important_tables" else (),
-            durations=self._watch.seconds,
-            warnings=tuple(self._warnings),
+            durations=self._unfinished.durations,
+            warnings=tuple(self._unfinished.warnings),
             tool_version=__version__,
         )
-        self._require_there(manifest)
-        content = manifest.to_json()
-        key = self.place.manifest_key(manifest.id)
-        self.store.put(key, content, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-        return Captured(manifest, tuple(self._checks.outcomes))
-
-    def _require_there(self, manifest: Manifest) -> None:
-        """Raise EnvironmentFault unless every file is there in its size: hours may have passed since it was stored."""
-        found = {artifact.name: self.store.stat(self.place.key(artifact.name)) for artifact in manifest.artifacts}
-        lost = [a.name for a in manifest.artifacts if (one := found[a.name]) is None or one.size != a.size_bytes]
-        if lost:
-            raise EnvironmentFault(
-                f"the set {manifest.id} is not committed: what was stored of it is not there any more",
-                why=f"{', '.join(lost)} is gone from {self.store.describe()}, or has another size",
-                remedy="find out what removes files there, a `backup-assets sweep --apply` meanwhile perhaps, then "
-                "take the backup again",
-            )
+        self._unfinished.commit(manifest)
+        return Captured(manifest, tuple(self._unfinished.checks.outcomes))
 
     def _moment(self) -> datetime:
         """Return the time in the set's id, by which sets are ordered."""
@@ -256,7 +230,7 @@ class Capture:
             jobs=self.database.dump.jobs,
             zstd_level=self.database.dump.zstd_level,
         )
-        self._warnings += warnings
+        self._unfinished.warnings += warnings
         return replace(plan, excluded=excluded, large_objects=self.request.kind == "full")
 
     def _dump(
@@ -279,7 +253,7 @@ class Capture:
         path = search_path(session)
 
         def figures() -> Fingerprints:
-            with self._watch.stage("fingerprints"):
+            with self._unfinished.stage("fingerprints"):
                 return take_fingerprints(
                     session,
                     tables=tables,
@@ -291,10 +265,9 @@ class Capture:
                 )
 
         name = f"db/{set_id}.{EXTENSIONS[plan.format]}"
-        partial = self.store.partial_for(self.place.key(name))
-        target = workdir / "dump.d" if plan.format == "pg_directory.tar" else partial
-        try:
-            with beside(figures, session.interrupt) as result, self._watch.stage("dump"):
+        with self._unfinished.partial(name) as partial:
+            target = workdir / "dump.d" if plan.format == "pg_directory.tar" else partial
+            with beside(figures, session.interrupt) as result, self._unfinished.stage("dump"):
                 dump_database(
                     self.server,
                     tools.clients,
@@ -306,14 +279,12 @@ class Capture:
                     expected_bytes=expected,
                     timeout=self._timeout,
                 )
-            with self._watch.stage("readable"), self._checks.blocking("readable"):
+            with self._unfinished.stage("readable"), self._unfinished.checks.blocking("readable"):
                 sha256 = self._read_back(tools.reader, plan, target, partial, workdir)
-                self._checks.passed(
+                self._unfinished.checks.passed(
                     "readable", f"the whole archive of {set_id} was read", size_bytes=partial.stat().st_size
                 )
-            self._adopt("db", "dump", name, plan.format, partial, sha256)
-        finally:
-            partial.unlink(missing_ok=True)
+            self._unfinished.adopt("db", "dump", name, plan.format, partial, sha256)
         return result.value()
 
     def _read_back(self, reader: Clients, plan: DumpPlan, target: Path, partial: Path, workdir: Path) -> str:
@@ -340,21 +311,10 @@ class Capture:
             return frozenset(tables_below(session, self.database.important_tables))
         return frozenset()
 
-    def _adopt(
-        self, kind: str, role: str, name: str, form: str, partial: Path, sha256: str, encryption: str | None = None
-    ) -> None:
-        with self._watch.stage("commit"):
-            size = partial.stat().st_size
-            described = {"kind": kind, "role": role, "name": name, "format": form, "encryption": encryption}
-            artifact = Artifact.model_validate({**described, "size_bytes": size, "sha256": sha256})
-            self.store.adopt(self.place.key(name), partial, sha256=sha256, size=size)
-        self._artifacts.append(artifact)
-
     def _globals(self, set_id: BackupId, tools: _Tools, facts: SourceFacts) -> None:
         name = f"globals/{set_id}.sql"
-        partial = self.store.partial_for(self.place.key(name))
-        try:
-            with self._watch.stage("globals"), self._checks.blocking("roles_present"):
+        with self._unfinished.partial(name) as partial:
+            with self._unfinished.stage("globals"), self._unfinished.checks.blocking("roles_present"):
                 dump_globals(
                     self.server,
                     tools.clients,
@@ -363,85 +323,31 @@ class Capture:
                     passwords=facts.superuser,
                     timeout=self._timeout,
                 )
-                self._checks.roles_present(partial.read_text(encoding="utf-8"), facts.server.roles)
-            self._adopt("globals", "globals", name, "sql", partial, sha256_of(partial))
-        finally:
-            partial.unlink(missing_ok=True)
+                self._unfinished.checks.roles_present(partial.read_text(encoding="utf-8"), facts.server.roles)
+            self._unfinished.adopt("globals", "globals", name, "sql", partial, sha256_of(partial))
 
     def _seal_secrets(self, workdir: Path) -> SealedSecrets | None:
         wanted = self.database.secrets
         if wanted is None or not self.request.is_whole:
             return None
-        with self._watch.stage("secrets"):
+        with self._unfinished.stage("secrets"):
             sealed = seal_secrets(self.database, wanted, self.settings, workdir, now=self._now())
         self._log(f"{len(sealed.facts.entries)} secrets encrypted to {', '.join(sealed.facts.recipients)}")
         return sealed
 
     def _secrets(self, sealed: SealedSecrets, set_id: BackupId) -> None:
         name = f"secrets/{set_id}.tar{sealed.suffix}"
-        partial = self.store.partial_for(self.place.key(name))
-        try:
+        with self._unfinished.partial(name) as partial:
             sealed.path.rename(partial)  # the work directory is on the same disk
-            with self._watch.stage("secrets"), self._checks.blocking("encrypted"):
+            with self._unfinished.stage("secrets"), self._unfinished.checks.blocking("encrypted"):
                 configured_cipher(self.settings.encryption).verify_message(partial, size_plain=sealed.size_plain)
                 require_content(sha256_of(partial), sealed.sha256, "the encrypted file of the secrets")
-                self._checks.passed(
+                self._unfinished.checks.passed(
                     "encrypted",
                     f"one whole message to {', '.join(sealed.facts.recipients)}",
                     size_bytes=sealed.size_bytes,
                 )
-            self._adopt("secrets", "secrets", name, "tar", partial, sealed.sha256, sealed.cipher)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    def _attachments(
-        self, wanted: AttachmentsSettings, set_id: BackupId, named_files: Path | None, workdir: Path
-    ) -> AttachmentsFacts:
-        archive_name, index_name = f"assets/{set_id}.tar.zst", f"assets/{set_id}.index.tsv.zst"
-        archive = self.store.partial_for(self.place.key(archive_name))
-        index = self.store.partial_for(self.place.key(index_name))
-        full = None if self._must_stand_alone else self._usable_full(timedelta(days=wanted.full_every_days))
-
-        def report(done: int) -> None:
-            self._progress("attachments", done, None)
-
-        try:
-            with self._watch.stage("attachments"):
-                if full is None:
-                    archived = archive_full(wanted.directory, archive, index, set_id=str(set_id), on_progress=report)
-                else:
-                    archived = archive_differential(
-                        wanted.directory,
-                        full[1],
-                        archive,
-                        index,
-                        set_id=str(set_id),
-                        full_set=full[0],
-                        on_progress=report,
-                    )
-            self._require_not_suddenly_empty(wanted, archived.facts)
-            with self._watch.stage("matches_index"), self._checks.blocking("matches_index"):
-                self._checks.matches_index(index, archive)
-            if named_files is not None:
-                with self._watch.stage("rows_and_files"):
-                    self._checks.rows_and_files_agree(read_named_files(named_files), index, workdir)
-            self._adopt("assets", "archive", archive_name, "tar.zst", archive, archived.archive_sha256)
-            self._adopt("assets", "index", index_name, "index.tsv.zst", index, archived.index_sha256)
-        finally:
-            archive.unlink(missing_ok=True)
-            index.unlink(missing_ok=True)
-        self._warnings += warnings_about(archived.facts)
-        return archived.facts
-
-    def _require_not_suddenly_empty(self, wanted: AttachmentsSettings, facts: AttachmentsFacts) -> None:
-        """Refuse what an unmounted share looks like: an empty directory where there were files before."""
-        previous = next((m.attachments for m in self.catalog.manifests_newest_first() if m.attachments), None)
-        if facts.files == 0 and previous is not None and previous.files > 0:
-            raise EnvironmentFault(
-                f"the attachments directory {wanted.directory} is empty, the last set had {previous.files} files",
-                why="this is what a share that is not mounted looks like",
-                remedy="mount it; if the files are gone on purpose, leave one file in the directory that says so",
-            )
+            self._unfinished.adopt("secrets", "secrets", name, "tar", partial, sealed.sha256, sealed.cipher)
 
     @property
     def _must_stand_alone(self) -> bool:
@@ -450,22 +356,3 @@ class Capture:
         Who holds it later gives it another class, for which not every role is allowed (retention/bucket_holds.py).
         """
         return self.request.hold is not None and any(store.retention_tags for store in self.settings.stores)
-
-    def _usable_full(self, age: timedelta) -> tuple[str, Path] | None:
-        """Return id and index of the newest full archive, if it is young enough and whole in the local store."""
-        found = newest_full_archive(self.store, self.catalog, age, self._now())
-        if found is None or found.index is None:
-            if found is not None:
-                warning = f"all attachments were archived anew: {found.damage}, and {found.set_id} can be no base"
-                self._log(warning)
-                self._warnings.append(warning)
-            return None
-        return found.set_id, found.index
-
-
-def newest_reader(found: tuple[Clients, ...], major: int) -> Clients:
-    """Return clients of this machine that can read an archive made by pg_dump of ``major``, the closest first."""
-    able = sorted((clients for clients in found if clients.major >= major), key=lambda clients: clients.major)
-    if able:
-        return able[0]
-    return choose_clients(found, major)  # raises, saying what was found and what to install

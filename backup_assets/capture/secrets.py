@@ -17,7 +17,8 @@ from backup_assets.capture.secret_archive import MOST_BYTES, Secret, pack, requi
 from backup_assets.ciphers.configured import configured_cipher
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.sets.manifest import SecretsFacts
-from backup_assets.settings import DatabaseSettings, SecretsSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_capture import SecretsSettings
 
 
 @dataclass(frozen=True)

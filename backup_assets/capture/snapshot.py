@@ -13,7 +13,7 @@ from backup_assets.files import CHUNK_BYTES
 from backup_assets.postgres.names import quote_name, split_table
 from backup_assets.postgres.session import LockedOut, Session, one_row, one_value
 from backup_assets.sets.manifest import SnapshotFacts
-from backup_assets.settings import FileColumn
+from backup_assets.settings_capture import FileColumn
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Literal
 from backup_assets.ciphers.age import AgeCipher
 from backup_assets.ciphers.contract import Cipher
 from backup_assets.ciphers.gpg import GpgCipher
-from backup_assets.settings import EncryptionSettings
+from backup_assets.settings_encryption import EncryptionSettings
 
 CipherName = Literal["gpg", "age"]
 

@@ -20,7 +20,8 @@ from backup_assets.aws.scope import Roles, account_of, scope_named, scopes_of
 from backup_assets.cli.output import Column, say, say_json, say_table, tell, tell_error
 from backup_assets.errors import CheckFailed, Refused, SettingsError
 from backup_assets.files import make_private_directory, write_durably
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 
 README = "README.md"
 #: RDS takes some seconds until it shows what it was asked for, and a replication longer.

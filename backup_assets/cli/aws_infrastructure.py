@@ -14,7 +14,7 @@ from backup_assets.errors import CheckFailed, Refused
 from backup_assets.progress import human_bytes
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 
 _LISTED = (
     Column("id"), Column("slot"), Column("taken"), Column("state"), Column("size", number=True), Column("encrypted"),

@@ -18,12 +18,12 @@ from dagster import DagsterError, DagsterInstance
 from dagster._core.errors import DagsterExecutionInterruptedError
 from sqlalchemy.exc import SQLAlchemyError
 
-from backup_assets.capture.assets import COMMAND_LINE, STARTED_BY, CaptureConfig, ContentHashes, hold_from
+from backup_assets.capture.assets import CaptureConfig, ContentHashes
 from backup_assets.capture.automation import slots_of
 from backup_assets.cli.context import Context, context_of
 from backup_assets.cli.output import Column, heading, say, say_facts, say_json, say_table, tell, tell_error
 from backup_assets.cli.progress_bar import progress_bar
-from backup_assets.command_runs import at_work, end_abandoned
+from backup_assets.command_runs import COMMAND_LINE, STARTED_BY, at_work, end_abandoned
 from backup_assets.errors import BackupError, CheckFailed, EnvironmentFault, Refused
 from backup_assets.faults import RAISED
 from backup_assets.instance import dagster_home, dagster_instance
@@ -33,6 +33,7 @@ from backup_assets.release.assets import release_job_name
 from backup_assets.release.proving import release_hold
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet
+from backup_assets.sets.holds import hold_from
 from backup_assets.slots import SlotOver
 
 CHECK_FAILED = 1

@@ -11,7 +11,8 @@ from typing import Any
 from backup_assets.cli.output import Column, heading, say_json, say_table, tell
 from backup_assets.errors import CheckFailed, Refused
 from backup_assets.named_stores import configured_store, store_named
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_bucket_plan import Applied, BucketPlan, apply_plan, plan_bucket
 from backup_assets.stores.s3_location import S3Location

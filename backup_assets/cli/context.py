@@ -11,7 +11,8 @@ from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import LOCAL, catalog_in, catalog_to_show, store_named
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.place import Place
-from backup_assets.settings import DatabaseSettings, Settings, load_settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
 

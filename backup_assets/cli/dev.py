@@ -11,7 +11,7 @@ from backup_assets.cli.output import tell
 from backup_assets.command_runs import abandoned, end_abandoned
 from backup_assets.errors import EnvironmentFault
 from backup_assets.instance import VARIABLE, dagster_home, dagster_instance
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 
 WORKSPACE = "workspace.yaml"
 #: `dg dev`, which Dagster recommends instead, takes no workspace file.

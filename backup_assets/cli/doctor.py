@@ -10,7 +10,7 @@ from backup_assets.cli.output import Column, heading, say_json, say_table, tell
 from backup_assets.doctor import examine
 from backup_assets.errors import EnvironmentFault
 from backup_assets.findings import Finding
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 
 
 def doctor(arguments: Namespace) -> int:

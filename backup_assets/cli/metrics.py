@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from backup_assets.cli.context import chosen_databases
 from backup_assets.cli.output import tell
 from backup_assets.errors import Refused
-from backup_assets.settings import DatabaseSettings, Settings, load_settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.watch.measuring import measure
 from backup_assets.watch.metrics import exposition, write_textfile
 from backup_assets.watch.metrics_server import PATH, Latest, address_of, metrics_server

@@ -7,7 +7,7 @@ from argparse import Namespace
 from backup_assets.cli.context import context_of
 from backup_assets.cli.output import Column, say_facts, say_json, say_table, tell
 from backup_assets.cli.sets import tell_passed_over
-from backup_assets.settings import SecretsSettings
+from backup_assets.settings_capture import SecretsSettings
 
 
 def extract(arguments: Namespace) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from backup_assets.cli.dev import end_what_was_abandoned
 from backup_assets.errors import EnvironmentFault, Refused, SettingsError
 from backup_assets.instance import KIND_VARIABLE, VARIABLE, dagster_home
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 
 #: Where the other services find the code location; `serve code` listens on the same port.
 CODE_HOST = "BACKUP_CODE_HOST"

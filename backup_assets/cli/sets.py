@@ -57,7 +57,7 @@ LISTED = (
 def list_sets(arguments: Namespace) -> int:
     """List the sets of one database, or of all; damaged manifests are lines too and make the status 1."""
     if arguments.all and arguments.database is None:
-        from backup_assets.settings import load_settings
+        from backup_assets.settings_loading import load_settings
 
         settings = load_settings()
         contexts = [Context(settings, database, arguments.store) for database in settings.databases]

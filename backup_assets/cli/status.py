@@ -11,7 +11,7 @@ from backup_assets.cli.context import chosen_databases
 from backup_assets.cli.output import Column, age, heading, say, say_json, say_table
 from backup_assets.named_stores import LOCAL, configured_store
 from backup_assets.progress import human_bytes
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.watch.figures import DatabaseFigures, Objective, SetFigures, StoreFigures
 from backup_assets.watch.kinds import OF_FURTHER_STORES
 from backup_assets.watch.measuring import measure

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from backup_assets.cli.output import Column, say, say_json, say_table, tell
 from backup_assets.errors import Refused
 from backup_assets.instance import dagster_instance
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.watch.channels import channels_of, send
 from backup_assets.watch.conditions import Condition
 from backup_assets.watch.messages import trial_letter
@@ -22,7 +22,10 @@ TRIAL_SECONDS = 30.0
 
 
 def watch(arguments: Namespace) -> int:
-    """Make one look as the sensor does; status 1 when it could not look, or could not tell somebody."""
+    """Make one look as the sensor does; status 1 when it could not look, or could not tell somebody.
+
+    What is wrong and was told is status 0, a store that does not answer too: whether all is well says `status`.
+    """
     settings = load_settings()
     reader = runs_reader(dagster_instance(), settings)
     # This process looks once: what has not answered by then is told now or never.
@@ -46,9 +49,12 @@ def watch(arguments: Namespace) -> int:
         ]
         if rows:
             say_table(columns, rows)
-    for problem in done.problems:
+    problems = list(done.problems)
+    if not channels_of(settings) and any(one.severity == "error" for one in done.conditions):
+        problems.append("nobody is told of what is wrong, because no channel is configured (docs/alerts.md)")
+    for problem in problems:
         tell(f"error: {problem}")
-    return FAILED if done.problems else 0
+    return FAILED if problems else 0
 
 
 def alert_test(arguments: Namespace) -> int:

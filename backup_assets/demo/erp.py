@@ -41,7 +41,7 @@ from backup_assets.demo.rows import (
 from backup_assets.demo.server import connect, demo_server, exclusive
 from backup_assets.errors import EnvironmentFault, Refused
 from backup_assets.postgres.cluster import Cluster
-from backup_assets.settings import ServerSettings
+from backup_assets.settings_server import ServerSettings
 
 DATABASE = "erp4"
 APPLICATION_ROLE = "erp4_app"

@@ -15,7 +15,8 @@ from backup_assets.named_stores import address_of, configured_store, description
 from backup_assets.offsite.copies import Copied, Kind, copy_slot
 from backup_assets.offsite.encrypted_assets import build_encrypted, encrypted_asset_key
 from backup_assets.progress import human_bytes
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.shown import OWNERS, reading_of_copy
 from backup_assets.slots import Slots
 

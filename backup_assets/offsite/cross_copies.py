@@ -35,7 +35,8 @@ from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.place import StoredObject
 from backup_assets.sets.records import parse_record
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.contract import Store
 from backup_assets.stores.disk_faults import explained
 from backup_assets.stores.read_back import read_back

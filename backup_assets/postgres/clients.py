@@ -149,3 +149,11 @@ def choose_clients(found: Sequence[Clients], server_major: int, *, at_least: int
         remedy=f"install the clients of version {need} (package postgresql-client-{max(server_major, at_least)}), "
         "or name their directory in PG_BIN_DIR (client_bin_dir in backup.yaml)",
     )
+
+
+def newest_reader(found: Sequence[Clients], major: int) -> Clients:
+    """Return clients of this machine that can read an archive made by pg_dump of ``major``, the closest first."""
+    able = sorted((clients for clients in found if clients.major >= major), key=lambda clients: clients.major)
+    if able:
+        return able[0]
+    return choose_clients(found, major)  # raises, saying what was found and what to install

@@ -27,7 +27,7 @@ from backup_assets.postgres.listening import (
 from backup_assets.postgres.server_binaries import ServerBinaries
 from backup_assets.postgres.unprivileged import give_to, may_reach, reachable_binaries, scratch_parent, server_identity
 from backup_assets.process import Identity
-from backup_assets.settings import ServerSettings
+from backup_assets.settings_server import ServerSettings
 
 FACTS_FILE = "cluster.json"
 PASSWORD_FILE = "password"  # noqa: S105 - the name of a file

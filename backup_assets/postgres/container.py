@@ -29,12 +29,13 @@ exit "$status"
 """
 #: They only write. The others read their input, and end with it by themselves.
 _TETHERED = ("pg_dump", "pg_dumpall")
-#: How messages of docker and podman begin. PostgreSQL's programs begin theirs with their own names, or `ERROR`.
+#: How messages of docker and podman begin.
 _ENGINE_SPEAKS = re.compile(
-    r"^(Error: |Error response from daemon|OCI runtime|Cannot connect to the Docker daemon"
-    r"|(Got )?permission denied while trying to connect|Cannot connect to Podman)",
-    re.MULTILINE | re.IGNORECASE,
+    r"Error: |Error response from daemon|OCI runtime|Cannot connect to (?:the Docker daemon|Podman)"
+    r"|failed to connect to the docker API|(?:Got )?permission denied while trying to connect"
 )
+#: How those of PostgreSQL's programs and servers do: the latter with a severity in their language, and two spaces.
+_POSTGRESQL_SPEAKS = re.compile(r"(?:pg_\w+|psql): |[^\s:]+:  ")
 NAME_SETTING = "DB_CONTAINER (server.container.name in backup.yaml)"
 ENGINE_SETTING = "DB_CONTAINER_ENGINE (server.container.engine in backup.yaml)"
 
@@ -97,12 +98,25 @@ def container_fault(container: Container, program: str, fault: EnvironmentFault)
     return fault
 
 
+def _engine_speaks(said: str) -> bool:
+    """Tell whether the engine says something before the program does, which then was not even run.
+
+    What follows the program's own words is none of the engine's: a statement may have any line in it.
+    """
+    for line in said.splitlines():
+        if _ENGINE_SPEAKS.match(line):
+            return True
+        if _POSTGRESQL_SPEAKS.match(line):
+            return False
+    return False
+
+
 def _engine_fault(container: Container, program: str, failure: ProgramFailed) -> EnvironmentFault | None:
     """Return what went wrong before or around the program, None when the program failed by itself."""
     code, said = failure.returncode, failure.stderr
     lower = said.lower()
     # 125 to 127: the engine, or the shell, could not run it. From 128 on it was killed, below 0 the engine was.
-    if not (code >= 125 or code < 0 or _ENGINE_SPEAKS.search(said)):
+    if not (code >= 125 or code < 0 or _engine_speaks(said)):
         return None
     if "no such container" in lower or "no container with name" in lower:
         return EnvironmentFault(

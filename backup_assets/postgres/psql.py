@@ -26,7 +26,7 @@ from backup_assets.postgres.session import (
     shortened,
     text_value,
 )
-from backup_assets.process import ProgramFailed, Running, end_group, run, started
+from backup_assets.process import LEFT_OUT, ProgramFailed, Running, end_group, run, started
 
 #: A container that has not answered by then is not waited for all night.
 ANSWER_SECONDS = 60
@@ -236,7 +236,8 @@ def _lost(
     found = container_fault(container, "psql", fault)
     if not isinstance(found, ProgramFailed):
         return found
-    why = _plain("\n".join(line for line in found.stderr.splitlines() if not line.startswith(_MARK)))
+    end = found.stderr.rpartition(f"{LEFT_OUT}\n")[2]  # the first errors are those of statements long ago
+    why = _plain("\n".join(line for line in end.splitlines() if not line.startswith(_MARK)))
     if session is None or not session.answered:
         return connection_fault(server, database, why or _asked_again(server, container, database))
     return TransientFault(f"PostgreSQL at {server.place} lost the session", why=why, remedy="see the server's log")

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from backup_assets.postgres.clients import Clients
 from backup_assets.postgres.container import Container
-from backup_assets.settings import ServerSettings
+from backup_assets.settings_server import ServerSettings
 
 CONNECT_TIMEOUT_SECONDS = 15
 

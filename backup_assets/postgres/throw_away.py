@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from backup_assets.errors import BackupError
 from backup_assets.postgres.cluster import Cluster, remove_tree
 from backup_assets.postgres.server_binaries import ServerBinaries
 from backup_assets.postgres.unprivileged import scratch_parent, server_identity
@@ -54,13 +55,21 @@ def throw_away_cluster(
 
 
 def sweep_stale_clusters(parent_dir: Path | None = None) -> tuple[Path, ...]:
-    """Remove the throw-away clusters whose owner is dead, below ``parent_dir`` and the default; return what went."""
+    """Remove the throw-away clusters whose owner is dead, below ``parent_dir`` and the default; return what went.
+
+    One that cannot be removed stays, with a warning, and stops neither the others nor the caller's own work.
+    """
     identity = server_identity()
     parents = {scratch_parent(parent_dir, identity), scratch_parent(None, identity)}
     swept: list[Path] = []
     for parent in sorted(parents):
         for directory in sorted(parent.glob(f"{PREFIX}*")):
-            if _sweep(directory):
+            try:
+                gone = _sweep(directory)
+            except (BackupError, OSError) as error:
+                _log.warning("the left throw-away cluster %s could not be removed: %s", directory, error)
+                continue
+            if gone:
                 _log.info("removed the throw-away cluster %s that its owner had left behind", directory)
                 swept.append(directory)
     return tuple(swept)

@@ -16,7 +16,7 @@ from backup_assets.restore.attachments import restore_attachments
 from backup_assets.restore.beside import holds_files, new_directory_beside, remove_replaced
 from backup_assets.restore.fetch import fetch_set
 from backup_assets.restore.half_swapped import notes, remove_note
-from backup_assets.restore.leftovers import remove_left_directories
+from backup_assets.restore.leftovers import remove_left_directories, sole_restore_of_files
 from backup_assets.restore.restore import CONFIRMATION
 from backup_assets.restore.shown import Shown, identity_of, kept_because_unseen
 from backup_assets.restore.swap import side_name, swap_directory
@@ -69,31 +69,32 @@ def restore_attachments_alone(
             why=f"restore of the attachments of {chosen.id}\n  {plan}\n  would leave the database as it is",
             remedy=f"read the list above; to go on, run the same command with {CONFIRMATION}=1",
         )
-    log(plan.replace("would ", "will "))
-    begun, at, place = time.monotonic(), now(), place_of(database, settings)
-    half = [note for note in notes(settings) if note.attachments == target]
-    remove_left_directories(target, at, log, keep=[note.beside for note in half])
-    with work_directory(settings, "restore") as workdir:
-        catalog = catalog_in(store, place)
-        fetched = fetch_set(store, place, catalog, chosen, workdir, settings.encryption, roles=_ROLES)
-        if "index" not in fetched.paths:
-            raise _has_none(chosen)
-        require_attachments(fetched)
-        beside = new_directory_beside(target, at)
-        try:
-            restored = restore_attachments(
-                beside,
-                index_path=fetched.paths["index"],
-                archive_path=fetched.paths["archive"],
-                full_archive_path=fetched.full_archive,
-            )
-            kept = target.with_name(side_name(target.name, "before", at))
-            existed = swap_directory(beside, target, kept)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-    for note in half:  # which files are there is the operator's word now
-        remove_note(settings, note)
+    with sole_restore_of_files(settings, target):
+        log(plan.replace("would ", "will "))
+        begun, at, place = time.monotonic(), now(), place_of(database, settings)
+        half = [note for note in notes(settings) if note.attachments == target]
+        remove_left_directories(target, at, log, keep=[note.beside for note in half])
+        with work_directory(settings, "restore") as workdir:
+            catalog = catalog_in(store, place)
+            fetched = fetch_set(store, place, catalog, chosen, workdir, settings.encryption, roles=_ROLES)
+            if "index" not in fetched.paths:
+                raise _has_none(chosen)
+            require_attachments(fetched)
+            beside = new_directory_beside(target, at)
+            try:
+                restored = restore_attachments(
+                    beside,
+                    index_path=fetched.paths["index"],
+                    archive_path=fetched.paths["archive"],
+                    full_archive_path=fetched.full_archive,
+                )
+                kept = target.with_name(side_name(target.name, "before", at))
+                existed = swap_directory(beside, target, kept)
+            except BaseException:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise
+        for note in half:  # which files are there is the operator's word now
+            remove_note(settings, note)
     left = kept if existed else None
     if left is not None and drop_old:
         if shown.is_attachments(left):

@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from backup_assets.capture.capture import place_of
 from backup_assets.faults import as_failure
+from backup_assets.local import place_of
 from backup_assets.moments import parse_time
 from backup_assets.named_stores import LOCAL, catalog_in, store_named
 from backup_assets.queueing import job_tags

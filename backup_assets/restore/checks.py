@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from backup_assets.capture.assets import pool_of
-from backup_assets.capture.capture import local_store, place_of
 from backup_assets.errors import CheckFailed, Refused
 from backup_assets.faults import as_failure, failure_of
+from backup_assets.local import local_store, place_of
 from backup_assets.offsite.encrypted import remove_plain_files
+from backup_assets.queueing import pool_of
 from backup_assets.restore.verification import Proof, verify_set
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup_assets.capture.capture import newest_reader
 from backup_assets.capture.directory_dump import unpack_directory_dump
 from backup_assets.capture.dump import decompress
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.files import CHUNK_BYTES
-from backup_assets.postgres.clients import Clients, choose_clients
+from backup_assets.postgres.clients import Clients, choose_clients, newest_reader
 from backup_assets.postgres.container import container_faults
 from backup_assets.postgres.names import quote_literal, quote_name, statements
 from backup_assets.postgres.server import Server, database_argument
@@ -24,8 +23,11 @@ from backup_assets.process import Output, ProgramFailed, require_not_killed, run
 from backup_assets.restore.archive_text import declared_encoding, encoding_of, text_of
 from backup_assets.restore.server_words import (
     CREATE_THE_ROLE,
+    USE_A_SUPERUSER,
     is_not_the_archive,
+    is_superuser,
     lacks_locale,
+    lacks_right,
     lacks_role,
     of_pg_restore,
     of_session,
@@ -247,7 +249,8 @@ def restore_archive(
     """Restore an archive into the empty database ``name``, stopping at the first error.
 
     ``timeout`` in seconds. Inside a container the archive is streamed to its own pg_restore, with one job. Raises
-    CheckFailed with pg_restore's message when the archive does not restore, EnvironmentFault when the server fails.
+    CheckFailed with pg_restore's message when the archive does not restore, EnvironmentFault when the server fails or
+    its role lacks a right.
     """
     selection = selection or Selection()
     arguments = [
@@ -257,7 +260,7 @@ def restore_archive(
         *(() if keep_tablespaces else ("--no-tablespaces",)),
     ]
     with open_session(server, name) as session:
-        speaking = speaking_english(server, session)
+        speaking, superuser = speaking_english(server, session), is_superuser(session)
         if not selection.everything:  # the names there are compared with those of the manifest
             listing = _listing(clients, archive, create=False).raw
             readable = text_of(listing, encoding_of(clients, archive.path, workdir), session)
@@ -287,6 +290,9 @@ def restore_archive(
         why = of_pg_restore(failure.stderr) if isinstance(failure, ProgramFailed) else str(failure)
         if is_not_the_archive(why):
             raise EnvironmentFault("pg_restore could not do its work", why=why, remedy="see the server's log") from None
+        if not superuser and lacks_right(why):
+            what = f"the role {server.user} may not do what the dump needs at {server.place}"
+            raise EnvironmentFault(what, why=why, remedy=USE_A_SUPERUSER) from None
         if lacks_role(why):
             what = f"the dump needs a role that the server at {server.place} does not have"
             raise CheckFailed(what, why=why, remedy=CREATE_THE_ROLE) from None

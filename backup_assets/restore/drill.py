@@ -22,7 +22,7 @@ from backup_assets.restore.drill_choice import drill_store
 from backup_assets.restore.drill_recording import store_drill, store_report, verification_of
 from backup_assets.restore.drill_report import Drilled, duration
 from backup_assets.restore.fetch import FetchedSet, fetch_set
-from backup_assets.restore.recording import clock_note, verifications_of
+from backup_assets.restore.recording import clock_note, drills_of, verifications_of
 from backup_assets.restore.scratch import Scratch, configured_scratch, scratch_server
 from backup_assets.restore.verification import Stages, compared, read_everything, restored_on_trial
 from backup_assets.sets.backup_set import BackupSet
@@ -87,6 +87,8 @@ class _Drill:
         self._chosen: BackupSet | None = None
         #: The verifications of the set that were there when it was chosen.
         self._earlier: tuple[VerificationRecord, ...] = ()
+        #: The times of its drills that were there then, and are later: a clock was wrong.
+        self._after: tuple[datetime, ...] = ()
         self._manifest: Manifest | None = None
         self._server = ""
         self._major: int | None = None
@@ -133,6 +135,8 @@ class _Drill:
                 self._note(*catalog.passed_over(chosen, self._before))
         self._chosen = chosen
         self._earlier = verifications_of(self._settings, self._place, chosen)
+        drills = {drill.started_at for drill in drills_of(self._settings, self._place, chosen)}
+        self._after = tuple(sorted(at for at in drills if at > self._started_at))
         self._log(f"the set is {chosen.id}")
 
     def _rehearse(self, workdir: Path) -> None:
@@ -282,6 +286,8 @@ class _Drill:
             verification = None if good is None else verification_of(record, self._earlier, self._manifest, good=good)
             if verification is not None and verification.ordered_at is not None:
                 self._note(clock_note(chosen.id, verification.ordered_at))
+            if self._after:
+                self._note(clock_note(chosen.id, self._after[-1], "drill"))
             self._note(*store_drill(self._settings, self._place, chosen, record, verification))
         drilled = Drilled(
             database=self._database.name,
@@ -332,6 +338,7 @@ class _Drill:
             attachment_files=self._unpacked[0],
             attachment_bytes=self._unpacked[1],
             server_major=self._major,
+            after=self._after or None,
         )
 
 

@@ -12,7 +12,7 @@ from backup_assets.postgres.server import Server
 from backup_assets.restore.drill_http import require_answer, require_nobody_answers
 from backup_assets.restore.drill_program import Program, running
 from backup_assets.restore.verification import Stages
-from backup_assets.settings import DrillSettings
+from backup_assets.settings_restore import DrillSettings
 
 #: How long an application that is asked nothing must at least stay up.
 SETTLE_SECONDS = 2.0

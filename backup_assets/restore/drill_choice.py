@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backup_assets.named_stores import LOCAL, configured_store
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_stores import StoreSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import IO
 from urllib.parse import SplitResult, urlsplit
 
 from backup_assets.errors import CheckFailed
-from backup_assets.settings import HttpCheck
+from backup_assets.settings_restore import HttpCheck
 
 ATTEMPT_SECONDS = 10.0
 PAUSE_SECONDS = 0.2

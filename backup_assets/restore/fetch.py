@@ -15,7 +15,7 @@ from backup_assets.sets.envelope import encrypted_files
 from backup_assets.sets.manifest import Artifact, CipherName, Manifest
 from backup_assets.sets.place import Place
 from backup_assets.sets.records import EncryptedFile
-from backup_assets.settings import EncryptionSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.contract import Store
 from backup_assets.stores.folder import FolderStore
 

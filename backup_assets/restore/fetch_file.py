@@ -15,7 +15,7 @@ from backup_assets.files import CHUNK_BYTES, sha256_of
 from backup_assets.sets.manifest import Artifact, CipherName
 from backup_assets.sets.place import Place
 from backup_assets.sets.records import EncryptedFile
-from backup_assets.settings import EncryptionSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.contract import MissingObject, Store
 from backup_assets.stores.disk_faults import explained
 from backup_assets.stores.folder import FolderStore

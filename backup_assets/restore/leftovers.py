@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from backup_assets.postgres.names import quote_literal, quote_name
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, one_value, open_session
 from backup_assets.restore.swap import maintenance_database, side_name
+from backup_assets.settings import Settings
+from backup_assets.stores.folder_lock import folder_lock
 
 RESTORING = "restoring"
 VERIFYING = "verifying"
@@ -39,6 +43,26 @@ def sole_restore(server: Server, name: str) -> Iterator[Session]:
                 remedy="wait for it to end, or choose another name with --into",
             )
         yield session
+
+
+@contextmanager
+def sole_restore_of_files(settings: Settings, attachments: Path) -> Iterator[None]:
+    """Hold, for a block, the only right to restore into the directory ``attachments``, whatever database goes with it.
+
+    It ends with the process, as that of :func:`sole_restore` does, and asks no server. Raises Refused when another
+    restore has it.
+    """
+    tag = hashlib.sha256(os.fsencode(attachments)).hexdigest()[:16]
+    with ExitStack() as held:
+        try:
+            held.enter_context(folder_lock(settings.backup_dir.absolute(), f"restore-{tag}"))
+        except Refused as error:
+            raise Refused(
+                f"another restore into the directory {attachments} is running",
+                why=f"nothing was changed by this one: {error.why}",
+                remedy="wait for it to end, or choose another directory with --attachments-to",
+            ) from error
+        yield
 
 
 def remove_left_databases(session: Session, name: str, log: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.envelope import MANIFEST_ROLE, require_inner
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.place import Place
-from backup_assets.settings import EncryptionSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.contract import Store
 
 

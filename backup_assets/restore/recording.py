@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from backup_assets.errors import BackupError
@@ -12,7 +12,7 @@ from backup_assets.named_stores import LOCAL
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.envelope import disclosed
 from backup_assets.sets.place import META, Place, record_kind_of, set_id_of
-from backup_assets.sets.records import Record, VerificationRecord, parse_record, record_key
+from backup_assets.sets.records import DrillRecord, Record, VerificationRecord, parse_record, record_key
 from backup_assets.settings import Settings
 from backup_assets.stores.contract import Store
 
@@ -54,26 +54,34 @@ def verifications_of(settings: Settings, place: Place, chosen: BackupSet) -> tup
 
     What is damaged there tells nothing. Raises as `Store.list` of the local store does.
     """
+    return tuple(
+        one for one in _records_of(settings, place, chosen, "verification") if isinstance(one, VerificationRecord)
+    )
+
+
+def drills_of(settings: Settings, place: Place, chosen: BackupSet) -> tuple[DrillRecord, ...]:
+    """Return the drills of a set, as :func:`verifications_of` does its verifications."""
+    return tuple(one for one in _records_of(settings, place, chosen, "drill") if isinstance(one, DrillRecord))
+
+
+def _records_of(settings: Settings, place: Place, chosen: BackupSet, kind: str) -> Iterator[Record]:
+    yield from chosen.records
     store = local_store(settings)
-    found = list(chosen.verifications)
     for stored in store.list(place.key(META)):
         name = place.name(stored.key)
-        if set_id_of(name) != chosen.id or record_kind_of(name) != "verification":
+        if set_id_of(name) != chosen.id or record_kind_of(name) != kind:
             continue
         try:
             with store.open(stored.key) as handle:
-                record = parse_record(handle.read(), stored.key)
+                yield parse_record(handle.read(), stored.key)
         except BackupError:
             continue
-        if isinstance(record, VerificationRecord):
-            found.append(record)
-    return tuple(found)
 
 
-def clock_note(set_id: str, ordered_at: datetime) -> str:
+def clock_note(set_id: str, ordered_at: datetime, what: str = "verification") -> str:
     """Return what is to be said of a verification that counts as of ``ordered_at`` and not as of its own time."""
     return (
-        f"a verification of {set_id} bears the time {ordered_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC and was made "
+        f"a {what} of {set_id} bears the time {ordered_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC and was made "
         "before this one began: a clock was wrong. This one counts as the later of the two; look at the clocks of all "
         "hosts that verify, drill or take backups"
     )

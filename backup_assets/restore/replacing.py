@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from backup_assets.errors import BackupError
+from backup_assets.errors import BackupError, EnvironmentFault
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
 from backup_assets.restore.database import oid_of
 from backup_assets.restore.half_swapped import SwapNote, forget, remove_note, write_note
-from backup_assets.restore.swap import SwapInDoubt, maintenance_database, side_name, swap_database, swap_directory
+from backup_assets.restore.shown import identity_of
+from backup_assets.restore.swap import (
+    SwapInDoubt,
+    is_known_as,
+    maintenance_database,
+    put_back_directory,
+    side_name,
+    swap_database,
+    swap_directory,
+)
 from backup_assets.settings import Settings
 
 
@@ -47,12 +56,15 @@ def replace_both(
 ) -> Swapped:
     """Let the new database and directory take the place of the live ones, or neither: both are of one generation.
 
-    ``databases`` and ``directories`` are each the new and the live one. What has ended this process between the two
-    is told later: see `half_swapped`. Raises EnvironmentFault, nothing replaced and the new directory gone;
-    SwapInDoubt, that and the note left for who looks later.
+    ``databases`` and ``directories`` are each the new and the live one. The directory goes first, while nobody can get
+    into either database: what cannot be replaced is known before anybody could write into the restored one. What has
+    ended this process between the two is told later: see `half_swapped`. Raises EnvironmentFault, nothing replaced and
+    the new directory gone; SwapInDoubt, the files not replaced and the note left for who looks later.
     """
     (new, live), (directory, attachments) = databases, directories
     kept = side_name(live, "before", at)
+    kept_directory = attachments.with_name(side_name(attachments.name, "before", at))
+    existed = attachments.exists()
     try:
         with open_session(server, maintenance_database(live)) as session:
             restored = oid_of(session, new) or ""
@@ -64,33 +76,33 @@ def replace_both(
             restored=restored,
             kept_database=kept,
             attachments=attachments,
+            kept_attachments=kept_directory,
             beside=directory,
+            files=identity_of(directory),
         )
         write_note(settings, note)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
     try:
-        database = kept if swap_database(server, new, live, kept) else None
-    except SwapInDoubt:
-        raise
-    except BackupError:
-        shutil.rmtree(directory, ignore_errors=True)
-        remove_note(settings, note)
-        raise
-    kept_directory = attachments.with_name(side_name(attachments.name, "before", at))
-    try:
-        existed = swap_directory(directory, attachments, kept_directory)
-    except BaseException:  # also an interruption: the files of one generation, the rows of another
-        if database is None:
-            swap_database(server, live, new, side_name(new, "unused", at))
-        else:
-            swap_database(server, database, live, new)
-        shutil.rmtree(directory, ignore_errors=True)
-        remove_note(settings, note)
+        database = swap_database(
+            server, new, live, kept, meanwhile=lambda: swap_directory(directory, attachments, kept_directory)
+        )
+    except BaseException as error:
+        if not directory.exists():
+            if is_known_as(server, restored, live):  # interrupted when both were replaced
+                raise
+            try:
+                put_back_directory(directory, attachments, kept_directory)
+            except EnvironmentFault as fault:  # the note stays
+                log(str(fault))
+                raise error from fault
+        if isinstance(error, BackupError) and not isinstance(error, SwapInDoubt):
+            shutil.rmtree(directory, ignore_errors=True)
+            remove_note(settings, note)
         raise
     try:
         forget(settings, note)
     except BackupError as error:  # what is there shows that both were replaced
         log(str(error))
-    return Swapped(database, kept_directory if existed else None)
+    return Swapped(kept if database else None, kept_directory if existed else None)

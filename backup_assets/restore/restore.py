@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from backup_assets.restore.leftovers import (
     remove_left_databases,
     remove_left_directories,
     sole_restore,
+    sole_restore_of_files,
 )
 from backup_assets.restore.named_files import OpenedFiles
 from backup_assets.restore.opening import opened
@@ -226,7 +227,10 @@ class Restore:
                 remedy=f"read the list above; to go on, run the same command with {CONFIRMATION}=1",
             )
         self._log(str(plan).replace("would ", "will "))
-        with sole_restore(self._server, self._name) as session:
+        with ExitStack() as sole:
+            session = sole.enter_context(sole_restore(self._server, self._name))
+            if self._attachments is not None:
+                sole.enter_context(sole_restore_of_files(self._settings, self._attachments))
             self._shown = plan.shown
             half = half_swapped(self._settings, session, self._server.place)
             for note in half:

@@ -72,7 +72,9 @@ def select_statements(script: str, existing: Iterable[str]) -> tuple[list[str], 
 
 def names_fit(session: Session, encoding: str) -> bool:
     """Tell whether what has a name for the whole server reads alike in the session's database and in ``encoding``."""
-    return encoding in ("", "SQL_ASCII", one_value(session, "SELECT current_setting('server_encoding')"))
+    there = one_value(session, "SELECT current_setting('server_encoding')")
+    # Nothing is converted for SQL_ASCII: its bytes are those of the session, which is in UTF-8.
+    return encoding in ("", there) or (encoding == "SQL_ASCII" and there == "UTF8")
 
 
 @contextmanager

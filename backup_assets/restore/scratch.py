@@ -22,7 +22,8 @@ from backup_assets.postgres.throw_away import sweep_stale_clusters, throw_away_c
 from backup_assets.postgres.unprivileged import scratch_parent, server_identity
 from backup_assets.restore.database import restoring_clients
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_server import ServerSettings
 
 #: A copy of a cluster has the identifier of its original, but was not started in the same microsecond.
 _MARK = (

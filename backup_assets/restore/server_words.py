@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, text_value
+from backup_assets.process import LEFT_OUT
 
 _OWN = "pg_restore: "
 _STATEMENT = re.compile(r"(?:pg_restore: detail: )?(?:Command|Query) was:")
@@ -37,6 +38,16 @@ _SERVER_FAILED = (
     "メモリ不足です",
     "メモリが足りません",
 )
+#: So the system says that the server's own user may not open a file of the server's machine.
+_CLOSED_FILE = re.compile(r": (?:Permission denied|許可がありません)$", re.MULTILINE)
+#: SQLSTATE 42501, of which pg_restore tells the words alone: all that PostgreSQL has of them.
+_NO_RIGHT = re.compile(
+    "permission denied|must be (?:owner of|(?:a )?member of|(?:a )?superuser|able to SET ROLE)|"
+    "must have (?:CREATEROLE|admin option|privileges)|only superuser|only roles with|row-level security policy|"
+    "アクセスが拒否されました|権限がありません|設定することは許可されていません|所有者である必要があります|メンバでなければなりません|"
+    "スーパーユーザーで(?:ある必要があります|なければなりません)|スーパーユーザーのみが|権限が必要です|オプションが必要です|"
+    "行レベルセキュリティポリシ"
+)
 #: A message that nobody can read: in a database of SQL_ASCII and the locale C, letters of other languages are question
 #: marks, and where the archive is not in UTF-8, neither are the server's words. (Of English ones, the first are ASCII.)
 _UNREADABLE = re.compile("(?:ERROR|FATAL):  (?:\\?{3}|.{0,2}\ufffd)")
@@ -49,7 +60,11 @@ _LOCALE = ("locale", "collation", "ICU", "ロケール", "照合順序")
 CREATE_THE_ROLE = (
     "create it there (CREATE ROLE), or let the restore make the roles of the set: leave out --without-roles"
 )
-
+#: What to do about a role that may not restore.
+USE_A_SUPERUSER = (
+    "connect as a superuser: user in verification.scratch or drill.server (backup.yaml, SCRATCH_USER), DB_USER or "
+    "--to-user for a restore"
+)
 
 #: Only a superuser may choose it. A server that speaks English already is left alone: what stands between it and us (a
 #: pooler of connections) need not take options.
@@ -57,6 +72,11 @@ _MAY_SPEAK_ENGLISH = """
 SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper
   AND current_setting('lc_messages') !~* '^(C|POSIX|en)([_.@]|$)'
 """
+
+
+def is_superuser(session: Session) -> bool:
+    """Tell whether the role of ``session`` may do anything."""
+    return text_value(session, "SELECT rolsuper::text FROM pg_catalog.pg_roles WHERE rolname = current_user") == "true"
 
 
 def speaking_english(server: Server, session: Session) -> Server:
@@ -84,7 +104,7 @@ def of_pg_restore(stderr: str) -> str:
     for line in stderr.splitlines():
         if _STATEMENT.match(line):
             break
-        telling = line.startswith(_OWN) or (telling and not _EXCERPT.match(line))
+        telling = line.startswith(_OWN) or (telling and not _EXCERPT.match(line) and line != LEFT_OUT)
         if telling:
             told.append(line)
     return "\n".join(told) or "its message is too long to be told: see the server's log"
@@ -99,7 +119,17 @@ def is_not_the_archive(why: str) -> bool:
     """Tell whether, by what pg_restore said, something else was at fault than the archive, or may have been."""
     errors = [line for line in why.splitlines() if line.startswith(_ERROR)]
     job_was_killed = bool(errors) and all(_JOB_ENDED in line for line in errors)
-    return job_was_killed or any(sign in why for sign in _SERVER_FAILED) or _UNREADABLE.search(why) is not None
+    unreadable = _CLOSED_FILE.search(why) or _UNREADABLE.search(why)
+    return job_was_killed or any(sign in why for sign in _SERVER_FAILED) or unreadable is not None
+
+
+def lacks_right(words: str) -> bool:
+    """Tell whether the server says that a role may not do something.
+
+    Of a superuser this is true of what runs as somebody else only, as the functions in an index do: it may do all that
+    a dump needs, and so the dump is at fault.
+    """
+    return _NO_RIGHT.search(words) is not None
 
 
 def lacks_role(words: str) -> bool:

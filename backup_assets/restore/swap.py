@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,50 +40,68 @@ def maintenance_database(name: str) -> str:
     return "template1" if name == "postgres" else "postgres"
 
 
-def swap_database(server: Server, new: str, live: str, kept: str) -> bool:
+def swap_database(
+    server: Server, new: str, live: str, kept: str, *, meanwhile: Callable[[], object] = lambda: None
+) -> bool:
     """Rename ``live`` to ``kept`` and ``new`` to ``live``, both or neither; return whether there was a live one.
 
-    Sessions in both are ended, also those of clients that connect again at once. Raises EnvironmentFault, nothing
-    renamed, when sessions stay nevertheless (a prepared transaction does); SwapInDoubt when the answer was lost, and
-    the server cannot be asked again or has not renamed them yet.
+    Sessions in both are ended, also those of clients that connect again at once. ``meanwhile`` is called while nobody
+    can get into either; what it raises takes both names back. Raises EnvironmentFault, nothing renamed, when sessions
+    stay nevertheless (a prepared transaction does); SwapInDoubt when the answer was lost, and the server cannot be
+    asked again or has not renamed them yet.
     """
     with open_session(server, maintenance_database(live)) as session:
         existed, restored = database_exists(session, live), oid_of(session, new)
     try:
-        _swap_when_empty(server, new, live, kept if existed else None)
+        _swap_when_empty(server, new, live, kept if existed else None, meanwhile)
     except EnvironmentFault:  # perhaps after it was done: what is there tells
-        with suppress(EnvironmentFault), open_session(server, maintenance_database(live)) as session:
-            if restored is not None and oid_of(session, live) == restored:
-                return existed
+        if restored is not None and is_known_as(server, restored, live):
+            return existed
         raise
     return existed
 
 
-def _swap_when_empty(server: Server, new: str, live: str, kept: str | None) -> None:
+def is_known_as(server: Server, oid: str, name: str) -> bool:
+    """Tell whether a database has that name; also no when the server cannot be asked."""
+    with suppress(EnvironmentFault), open_session(server, maintenance_database(name)) as session:
+        return oid_of(session, name) == oid
+    return False
+
+
+def _swap_when_empty(server: Server, new: str, live: str, kept: str | None, meanwhile: Callable[[], object]) -> None:
     with open_session(server, maintenance_database(live)) as session:
         for attempt in range(_ATTEMPTS):
-            try:
-                with _kept_empty(server, (live, new)):
-                    _swap(session, new, live, kept)
-                return
-            except SwapInDoubt:
-                raise
-            except EnvironmentFault as error:
-                session.execute("ROLLBACK")
-                # A rename waits five seconds for other sessions by itself (CountOtherDBBackends in dbcommands.c).
-                in_use = error.sqlstate == OBJECT_IN_USE
-                if not in_use or attempt == _ATTEMPTS - 1:
+            with _kept_empty(server, (live, new)):
+                try:
+                    _rename(session, new, live, kept)
+                except EnvironmentFault as error:
+                    session.execute("ROLLBACK")
+                    # A rename waits five seconds for other sessions by itself (CountOtherDBBackends in dbcommands.c).
+                    in_use = error.sqlstate == OBJECT_IN_USE
+                    if in_use and attempt < _ATTEMPTS - 1:
+                        continue
                     remedy = "stop the programs that use it, and end its prepared transactions" if in_use else _REMEDY
                     raise EnvironmentFault(
                         f"the database {live} could not be replaced; it is as it was", why=error.why, remedy=remedy
                     ) from error
+                try:
+                    meanwhile()
+                except BaseException:
+                    with suppress(EnvironmentFault, BrokenPipeError):  # a lost session is rolled back as well
+                        session.execute("ROLLBACK")
+                    raise
+                _commit(session, live, kept)
+                return
 
 
-def _swap(session: Session, new: str, live: str, kept: str | None) -> None:
+def _rename(session: Session, new: str, live: str, kept: str | None) -> None:
     session.execute("BEGIN")
     if kept is not None:
         session.execute(f"ALTER DATABASE {quote_name(live)} RENAME TO {quote_name(kept)}")
     session.execute(f"ALTER DATABASE {quote_name(new)} RENAME TO {quote_name(live)}")
+
+
+def _commit(session: Session, live: str, kept: str | None) -> None:
     try:
         session.execute("COMMIT")
     except (EnvironmentFault, BrokenPipeError) as error:  # the latter: psql in a container ended with its connection
@@ -161,6 +179,21 @@ def swap_directory(new: Path, live: Path, kept: Path) -> bool:
             "--attachments-to DIR and move the files by hand",
         ) from error
     return existed
+
+
+def put_back_directory(new: Path, live: Path, kept: Path) -> None:
+    """Rename as it was before :func:`swap_directory`; raises EnvironmentFault."""
+    try:
+        os.rename(live, new)  # noqa: PTH104 - rename, never replace
+        if kept.exists():
+            os.rename(kept, live)  # noqa: PTH104
+        _force_renames(live.parent)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the attachments directory {live} is the restored one, its database may not be: it could not be put back",
+            why=str(error),
+            remedy=f"stop the programs that use the files, rename {live} to {new} and {kept} to {live}",
+        ) from error
 
 
 def _force_renames(directory: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from backup_assets import __version__
 from backup_assets.capture.attachments_check import check_archive
 from backup_assets.capture.attachments_index import read_index
-from backup_assets.capture.capture import newest_reader
 from backup_assets.capture.dump import (
     read_globals,
     read_whole_archive,
@@ -24,7 +23,7 @@ from backup_assets.capture.fingerprints import NamedQuery, dumped_tables, take_f
 from backup_assets.errors import CheckFailed
 from backup_assets.local import place_of, work_directory
 from backup_assets.named_stores import catalog_in
-from backup_assets.postgres.clients import Clients
+from backup_assets.postgres.clients import Clients, newest_reader
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import open_session
 from backup_assets.restore.comparison import differences

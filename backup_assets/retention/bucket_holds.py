@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from functools import cached_property
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -13,8 +15,8 @@ from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, configured_store, store_named
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Hold
-from backup_assets.sets.place import Place
-from backup_assets.sets.records import HoldRecord
+from backup_assets.sets.place import META, Place, is_manifest, record_kind_of, set_id_of
+from backup_assets.sets.records import HoldRecord, record_key
 from backup_assets.sets.retention_class import HELD, KEPT_DAYS, retention_class
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.stores.contract import MissingObject
@@ -96,7 +98,8 @@ def keep_held(
     """Make a bucket keep what is held among its ``sets``, and let go what is held no longer.
 
     Every object of a held set, and of those that it needs, gets the class `held`, which no rule removes; when no hold
-    is in force any more, it gets that of its set back. Where :func:`removes_by_class` is not true nothing is done.
+    is in force any more, it gets that of its set back, unless the bucket may know of one that is not among the ``sets``
+    (:class:`_Unread`). Where :func:`removes_by_class` is not true nothing is done.
     """
     if not removes_by_class(settings, store_name):
         return Kept()
@@ -107,7 +110,7 @@ def keep_held(
     left: tuple[Ending, ...] = ()
     try:
         store = _bucket(settings, store_name, writing=True)
-        for one, wanted in _wanted(known, now, zone):
+        for one, wanted in _wanted(known, _Unread(_bucket(settings, store_name), place, known), now, zone):
             tagged, failure = _tagged(store, one, place, wanted)
             changed += tagged
             failed |= {one.id: failure} if failure is not None else {}
@@ -175,12 +178,62 @@ def endings(
                 yield Ending(one.id, store_name, part.id, at, hold)
 
 
-def _wanted(known: Mapping[str, BackupSet], now: datetime, zone: tzinfo) -> Iterator[tuple[BackupSet, str]]:
-    """Yield each set that is or was held, or is needed by one, with the class that it should bear."""
+class _Unread:
+    """What a bucket lists, and is not among the sets that are ``known``: this role cannot read it, or it is damaged."""
+
+    def __init__(self, store: S3Store, place: Place, known: Mapping[str, BackupSet]) -> None:
+        self._store = store
+        self._place = place
+        self._known = known
+
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        return [self._place.name(stored.key) for stored in self._store.list(self._place.key(META))]
+
+    @cached_property
+    def _holds(self) -> Mapping[str | None, Counter[str]]:
+        """How many holds of which time lie there, by set."""
+        found: dict[str | None, Counter[str]] = {}
+        for name in self._names:
+            if record_kind_of(name) == "hold":
+                found.setdefault(set_id_of(name), Counter())[_without_tag(name)] += 1
+        return found
+
+    @cached_property
+    def _sets(self) -> bool:
+        return any(is_manifest(name) and set_id_of(name) not in self._known for name in self._names)
+
+    def may_hold(self, one: BackupSet) -> bool:
+        """Tell whether somebody may hold a set whom nobody here knows of; raises as `Store.list` does.
+
+        There may be a hold of it that was not read, or a set that was not read may be held and need its full archive.
+        """
+        names = (self._place.name(record_key(self._place, record)) for record in _hold_records(one))
+        read = Counter(_without_tag(name) for name in names)
+        attachments = one.manifest.attachments
+        needed = attachments is not None and attachments.mode == "full"
+        return not self._holds.get(one.id, Counter()) <= read or (needed and self._sets)
+
+
+def _without_tag(name: str) -> str:
+    # An older version may have written the same record in another form, with another tag.
+    return name.rpartition("-")[0]
+
+
+def _wanted(
+    known: Mapping[str, BackupSet], unread: _Unread, now: datetime, zone: tzinfo
+) -> Iterator[tuple[BackupSet, str]]:
+    """Yield each set that is or was held, or is needed by one, with the class that it should bear.
+
+    None of which ``unread`` says that it may be held: it stays as it is, and so does what it needs.
+    """
     held = {part.id for one in known.values() if one.hold_at(now) is not None for part in with_needs(one, known)}
     was_held = [one for one in known.values() if one.manifest.hold or _hold_records(one)]
-    let_go = {part.id: part for one in was_held for part in with_needs(one, known) if part.id not in held}
     yield from ((known[set_id], HELD) for set_id in sorted(held))
+    let_go = {part.id: part for one in was_held for part in with_needs(one, known) if part.id not in held}
+    if let_go:
+        stay = {part.id for one in known.values() if unread.may_hold(one) for part in with_needs(one, known)}
+        let_go = {set_id: one for set_id, one in let_go.items() if set_id not in stay}
     manifests = [one.manifest for one in known.values()]
     # Those that others need go last, as everywhere: they are known only through those that need them.
     for one in sorted(let_go.values(), key=lambda one: (bool(one.manifest.needs), one.id)):
@@ -243,8 +296,8 @@ def with_needs(one: BackupSet, known: Mapping[str, BackupSet]) -> list[BackupSet
     return list(found.values())
 
 
-def _hold_records(one: BackupSet) -> bool:
-    return any(isinstance(record, HoldRecord) for record in one.records)
+def _hold_records(one: BackupSet) -> list[HoldRecord]:
+    return [record for record in one.records if isinstance(record, HoldRecord)]
 
 
 def _bucket(settings: Settings, store_name: str, *, writing: bool = False) -> S3Store:

@@ -76,13 +76,18 @@ def note_gone(
     After the deletion and not before: where the disk is full, that is what makes room. Raises as `Store.put` does.
     """
     gone = set(deleted)
-    sets = tuple(_gone(line, now) for line in lines if line.set.id in gone)
-    if not sets:
-        return
-    body = seal(GoneNote(store=store, deleted_at=now, sets=sets, tool_version=__version__))
+    sets = tuple(gone_set(line, now) for line in lines if line.set.id in gone)
+    if sets:
+        put_note(database, settings, GoneNote(store=store, deleted_at=now, sets=sets, tool_version=__version__))
+
+
+def put_note(database: DatabaseSettings, settings: Settings, note: GoneNote, folder: str = GONE) -> str:
+    """Store a note in a folder of the local store and return its key; raises as `Store.put` does."""
+    body = seal(note)
     digest = hashlib.sha256(body).hexdigest()
-    key = place_of(database, settings).key(f"{GONE}/{now.astimezone(UTC):{_TIME}}-{digest[:8]}.json")
+    key = place_of(database, settings).key(f"{folder}/{note.deleted_at.astimezone(UTC):{_TIME}}-{digest[:8]}.json")
     local_store(settings).put(key, body, sha256=digest, size=len(body))
+    return key
 
 
 def read_gone(database: DatabaseSettings, settings: Settings, *, since: datetime) -> GoneNotes:
@@ -97,13 +102,15 @@ def read_gone(database: DatabaseSettings, settings: Settings, *, since: datetime
     return GoneNotes(tuple(notes), tuple(damaged))
 
 
-def note_keys(database: DatabaseSettings, settings: Settings, *, since: datetime) -> tuple[str, ...]:
+def note_keys(
+    database: DatabaseSettings, settings: Settings, *, since: datetime, folder: str = GONE
+) -> tuple[str, ...]:
     """Return the keys of the notes of ``since`` or later, oldest first; raises as `Store.list` does.
 
     A note never changes, and its key has a part of its checksum: a key that was read before need not be read again.
     """
     earliest = f"{since.astimezone(UTC):{_TIME}}"
-    listed = local_store(settings).list(place_of(database, settings).key(GONE))
+    listed = local_store(settings).list(place_of(database, settings).key(folder))
     return tuple(one.key for one in listed if one.key.rpartition("/")[2][: len(earliest)] >= earliest)
 
 
@@ -129,7 +136,8 @@ def _parse(content: bytes, where: str) -> GoneNote:
         ) from error
 
 
-def _gone(line: Line, now: datetime) -> GoneSet:
+def gone_set(line: Line, now: datetime) -> GoneSet:
+    """Return what is known at ``now`` of a set that goes."""
     one = line.set
     return GoneSet(
         id=one.id,

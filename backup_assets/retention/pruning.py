@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from backup_assets.local import place_of
 from backup_assets.named_stores import LOCAL, catalog_in, catalog_to_show, configured_store, store_named
 from backup_assets.retention.bucket_holds import keep_held
 from backup_assets.retention.carried_holds import Carried, carry_holds
+from backup_assets.retention.going import forget_going, note_going, settle_killed
 from backup_assets.retention.gone import note_gone
 from backup_assets.retention.unread import unread_in
 from backup_assets.sets.backup_set import BackupSet, Damage
@@ -227,6 +228,8 @@ def prune(
     unreadable = _unreadable(store_name, made, surveyed.damaged[store_name])
     if not apply:
         return Pruned(store_name, made, error=unreadable)
+    there = {one.id for one in surveyed.sets[store_name]} | {one.set_id for one in surveyed.damaged[store_name]}
+    unsettled = settle_killed(database, settings, store_name, there, surveyed.now)
     carried = Carried()
     # Not into a bucket: the role that may delete there need not be allowed to store.
     if configured is None or configured.kind != "s3":
@@ -235,7 +238,7 @@ def prune(
     if made.deleted:
         # Although a hold could not be carried: this time the plan knows of it, and a full disk needs what goes.
         done = _applied(database, settings, store_name, made, surveyed.now)
-    return replace(done, error=done.error or carried.error or unreadable, carried=carried.set_ids)
+    return replace(done, error=done.error or carried.error or unreadable or unsettled, carried=carried.set_ids)
 
 
 def _unreadable(store_name: str, made: RetentionPlan, damaged: Sequence[Damage]) -> CheckFailed | None:
@@ -254,10 +257,13 @@ def _unreadable(store_name: str, made: RetentionPlan, damaged: Sequence[Damage])
 def _applied(
     database: DatabaseSettings, settings: Settings, store_name: str, made: RetentionPlan, now: datetime
 ) -> Pruned:
+    going = note_going(database, settings, store_name, made.lines, now)
     try:
         store = _TwoRoles(store_named(settings, store_name), store_named(settings, store_name, writing=True))
         done = delete_sets(store, place_of(database, settings), made.deleted, now=now, go_on=True)
     except BackupError as error:
+        with suppress(BackupError):  # nothing went: the next run finds out
+            forget_going(settings, going)
         return Pruned(store_name, made, applied=True, error=error)
     failed = tuple(one for one in done if not one.is_gone)
     denied = next((one.error for one in failed if isinstance(one.error, AccessDenied)), None)
@@ -272,6 +278,7 @@ def _applied(
         )
     try:
         note_gone(database, settings, store_name, made.lines, (one.set_id for one in deleted), now)
+        forget_going(settings, going)
     except BackupError as error:
         return Pruned(store_name, made, True, deleted, failed, error=denied or error)
     return Pruned(store_name, made, True, deleted, failed, error=denied)

@@ -1,54 +1,19 @@
-"""Which sets does a store hold, are they whole, and which one is meant?"""
+"""Which sets does a store hold, and which one is meant?"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import TypeVar
 
-from backup_assets.errors import AccessDenied, BackupError, CheckFailed, Refused, TransientFault
+from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.backup_set import BackupSet, Damage
+from backup_assets.sets.documents import Documents
 from backup_assets.sets.manifest import Manifest
-from backup_assets.sets.place import (
-    ARTIFACT_FOLDERS,
-    META,
-    Place,
-    QuickStore,
-    ReadableStore,
-    StoredObject,
-    is_manifest,
-    record_kind_of,
-    set_id_of,
-)
+from backup_assets.sets.place import Place, ReadableStore, set_id_of
 from backup_assets.sets.record_order import CLOCK_TOLERANCE
-from backup_assets.sets.records import EncryptionRecord, Record, parse_record
-from backup_assets.sets.uncollected import uncollected
-
-#: Far above any real one (10,000 tables take about 3 MB): what is larger is no document of ours.
-LARGEST_DOCUMENT_BYTES = 64 << 20
-#: So many documents are fetched before they are parsed together.
-BATCH = 1000
-Document = TypeVar("Document")
-
-
-Value = TypeVar("Value")
-
-
-class _unlocked_property(cached_property[Value]):  # noqa: N801 - used like the one that it stands for
-    """`cached_property` without the lock that Python 3.11 holds for all instances together while one is computed.
-
-    With it a store that hangs would stop the catalogs of all others.
-    """
-
-    def __init__(self, func: Callable[..., Value]) -> None:
-        super().__init__(func)
-        self.lock = nullcontext()
+from backup_assets.sets.unlocked import unlocked_property
+from backup_assets.sets.wholeness import needed_by, sets_of
 
 
 class NoSuchSet(Refused):
@@ -76,190 +41,37 @@ class Catalog:
 
         ``where`` is what messages call the store; left out, the place alone.
         """
-        self._store = store
-        self._quick = store if isinstance(store, QuickStore) else None
         self.place = place
-        self._readers = readers
-        self._denial: AccessDenied | None = None
         self.where = where or place.root
+        self._documents = Documents(store, place, readers=readers, where=self.where)
 
-    # -- reading ---------------------------------------------------------------------------------------------------
+    @property
+    def _manifests(self) -> dict[str, Manifest]:
+        return self._documents.manifests[0]
 
-    @_unlocked_property
-    def _names(self) -> dict[str, StoredObject]:
-        # The manifests are listed before the artifacts: an artifact is stored before its manifest, so that a set
-        # which is finished between the two listings is either not seen or seen whole.
-        listed = [*self._listed(META)]
-        with self._pool(len(ARTIFACT_FOLDERS)) as pool:
-            for found in (pool.map if pool else map)(self._listed, ARTIFACT_FOLDERS):
-                listed += found
-        return {self.place.name(stored.key): stored for stored in listed}
+    @property
+    def _damaged_manifests(self) -> tuple[Damage, ...]:
+        return self._documents.manifests[1]
 
-    def _listed(self, folder: str) -> list[StoredObject]:
-        return list(self._store.list(self.place.key(folder)))
-
-    def _pool(self, work: int) -> AbstractContextManager[ThreadPoolExecutor | None]:
-        """Return the threads that share ``work`` things to ask the store for; None where this one does it all."""
-        return ThreadPoolExecutor(min(self._readers, work)) if self._readers > 1 and work > 1 else nullcontext()
-
-    def _fetched(self, name: str) -> bytes | Damage:
-        stored = self._names[name]
-        try:
-            if stored.size > LARGEST_DOCUMENT_BYTES:
-                raise CheckFailed(f"{stored.key} is damaged", why=f"it has {stored.size} bytes")
-            if self._quick is not None:
-                return self._quick.read_small(stored)
-            with self._store.open(stored.key) as handle:
-                return handle.read()
-        except AccessDenied as error:
-            self._denial = error
-            return self._damage(name, error)
-        except TransientFault:  # the store is at fault, not this file: no listing is better than half of one
-            raise
-        except BackupError as error:
-            return self._damage(name, error)
-
-    def _parsed(self, name: str, content: bytes | Damage, parse: Callable[[bytes, str], Document]) -> Document | Damage:
-        if isinstance(content, Damage):
-            return content
-        try:
-            return parse(content, self.place.key(name))
-        except BackupError as error:
-            return self._damage(name, error)
-
-    def _damage(self, name: str, error: BackupError) -> Damage:
-        kind = "manifest" if is_manifest(name) else record_kind_of(name) or ""
-        return Damage(self.place.key(name), set_id_of(name) or "", kind, str(error), isinstance(error, AccessDenied))
-
-    def _read_all(
-        self, names: list[str], parse: Callable[[bytes, str], Document]
-    ) -> Iterator[tuple[str, Document | Damage]]:
-        with self._pool(len(names)) as pool:
-            for batch in self._batches(names):
-                contents = [*(pool.map if pool else map)(self._fetched, batch)]
-                with uncollected():
-                    read = [self._parsed(*one, parse) for one in zip(batch, contents, strict=True)]
-                yield from zip(batch, read, strict=True)
-
-    def _batches(self, names: list[str]) -> Iterator[list[str]]:
-        """Yield the names in groups that are read together, none of much more than one largest document."""
-        batch: list[str] = []
-        total = 0
-        for name in names:
-            batch.append(name)
-            total += self._names[name].size
-            if len(batch) == BATCH or total >= LARGEST_DOCUMENT_BYTES:
-                yield batch
-                batch, total = [], 0
-        if batch:
-            yield batch
-
-    @_unlocked_property
-    def _manifests(self) -> tuple[dict[str, Manifest], tuple[Damage, ...]]:
-        good: dict[str, Manifest] = {}
-        damaged: list[Damage] = []
-        for name, found in self._read_all([name for name in self._names if is_manifest(name)], Manifest.from_json):
-            if isinstance(found, Damage):
-                damaged.append(found)
-            elif foreign := _foreign(found, name):
-                damaged.append(Damage(self.place.key(name), set_id_of(name) or "", "manifest", foreign))
-            else:
-                good[found.id] = found
-        if not good:
-            self._require_access(damaged)
-        return good, tuple(damaged)
-
-    def _require_access(self, unread: list[Damage]) -> None:
-        """Raise AccessDenied when manifests are there and this role may read none: that says nothing about the sets."""
-        if any(one.denied for one in unread):
-            said = self._denial or AccessDenied("access denied")
-            raise AccessDenied(
-                f"this role may not read the sets in {self.where}",
-                why=f"of {len(unread)} manifests there it can read none: {said.what} ({said.why})",
-                remedy=f"look with a role that may read (of a bucket `read_profile`), or {said.remedy}",
-            )
-
-    @_unlocked_property
-    def _records(self) -> tuple[dict[str, list[Record]], dict[str, list[Damage]]]:
-        good: dict[str, list[Record]] = {}
-        damaged: dict[str, list[Damage]] = {}
-        for name, found in self._read_all([name for name in self._names if record_kind_of(name)], parse_record):
-            set_id = set_id_of(name) or ""
-            if isinstance(found, Damage):
-                damaged.setdefault(set_id, []).append(found)
-            elif found.set_id != set_id or found.kind != record_kind_of(name):
-                text = f"the record {name} says that it is a {found.kind} of the set {found.set_id}"
-                wrong = Damage(self.place.key(name), set_id, record_kind_of(name) or "", text)
-                damaged.setdefault(set_id, []).append(wrong)
-            else:
-                good.setdefault(set_id, []).append(found)
-        return good, damaged
-
-    @_unlocked_property
+    @unlocked_property
     def _sets(self) -> dict[str, BackupSet]:
-        manifests, _ = self._manifests
-        records, damaged = self._records
-        with uncollected():
-            return self._put_together(manifests, records, damaged)
-
-    def _put_together(
-        self, manifests: dict[str, Manifest], records: dict[str, list[Record]], damaged: dict[str, list[Damage]]
-    ) -> dict[str, BackupSet]:
-        found = {
-            set_id: BackupSet(
-                manifest,
-                tuple(sorted(records.get(set_id, ()), key=lambda record: record.order)),
-                self._faults(manifest, records.get(set_id, ())),
-                tuple(damaged.get(set_id, ())),
-            )
-            for set_id, manifest in manifests.items()
-        }
-        lacking = ((one, self._faults_of_needs(one, found)) for one in found.values())
-        whole = [replace(one, faults=one.faults + faults) if faults else one for one, faults in lacking]
-        newest_first = sorted(whole, key=lambda one: (one.taken_at, one.id), reverse=True)
-        return {one.id: one for one in newest_first}
-
-    def _faults(self, manifest: Manifest, records: Sequence[Record]) -> tuple[str, ...]:
-        sealed = {file.name: file for one in records if isinstance(one, EncryptionRecord) for file in one.files}
-        faults: list[str] = []
-        for artifact in manifest.artifacts:
-            stored = self._names.get(artifact.name)
-            file = sealed.get(artifact.name)
-            if stored is None and file is not None:
-                # The plain file was removed after it had been encrypted.
-                encrypted = self._names.get(file.encrypted_name)
-                fault = _fault(file.encrypted_name, encrypted, file.encrypted_size_bytes, file.encrypted_sha256)
-            else:
-                fault = _fault(artifact.name, stored, artifact.size_bytes, artifact.sha256)
-            faults += [fault] if fault else []
-        return tuple(faults)
-
-    def _faults_of_needs(self, one: BackupSet, found: dict[str, BackupSet]) -> tuple[str, ...]:
-        if not one.manifest.needs:
-            return ()
-        faults: list[str] = []
-        for needed in sorted(self.closure_ids(one)):
-            if needed not in found:
-                damaged = any(damage.set_id == needed for damage in self._manifests[1])
-                faults.append(f"it needs the set {needed}, which is {'damaged' if damaged else 'missing'}")
-            elif found[needed].faults:
-                faults.append(f"it needs the set {needed}, which is incomplete: {found[needed].faults[0]}")
-        return tuple(faults)
+        return sets_of(self._documents)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
     @property
     def problems(self) -> tuple[Damage, ...]:
         """Every manifest and record that cannot be read."""
-        return (*self._manifests[1], *(damage for damages in self._records[1].values() for damage in damages))
+        manifests, (_, records) = self._damaged_manifests, self._documents.records
+        return (*manifests, *(damage for damages in records.values() for damage in damages))
 
     def manifests(self) -> tuple[Manifest, ...]:
         """Return every manifest that can be read, without reading records."""
-        return tuple(self._manifests[0].values())
+        return tuple(self._manifests.values())
 
     def manifests_newest_first(self) -> list[Manifest]:
         """Return every manifest that can be read, newest first, without reading records."""
-        return sorted(self._manifests[0].values(), key=lambda one: (one.snapshot.taken_at, one.id), reverse=True)
+        return sorted(self._manifests.values(), key=lambda one: (one.snapshot.taken_at, one.id), reverse=True)
 
     def sets(self) -> list[BackupSet]:
         """Return every set whose manifest can be read, newest first by the moment that it shows."""
@@ -298,7 +110,7 @@ class Catalog:
                 found += [_to_come(one)] if before is None else []
             elif one.faults:
                 found.append(f"the newer set {one.id} is incomplete: {one.faults[0]}")
-        for damage in self._manifests[1]:
+        for damage in self._damaged_manifests:
             taken_at = BackupId.parse(damage.set_id).taken_at
             # The id's time is that of the capture's start, in whole seconds; the snapshot comes a little later.
             if taken_at >= chosen.manifest.backup_id.taken_at and (before is None or taken_at <= limit):
@@ -329,7 +141,7 @@ class Catalog:
 
     def closure_ids(self, one: BackupSet) -> frozenset[str]:
         """Return the ids of all sets that ``one`` needs, directly or through another, present or not."""
-        return frozenset(_all_needs(one.manifest, self._manifests[0]))
+        return frozenset(needed_by(one.manifest, self._manifests))
 
     def closure(self, chosen: BackupSet) -> tuple[BackupSet, ...]:
         """Return every set that restoring ``chosen`` takes, those it needs first; raises IncompleteSet."""
@@ -374,7 +186,7 @@ class Catalog:
         )
 
     def _nothing_at_all(self, kind: str) -> BackupError:
-        damaged = self._manifests[1]
+        damaged = self._damaged_manifests
         if damaged:
             return IncompleteSet(
                 f"no manifest in {self.where} can be read",
@@ -391,7 +203,7 @@ class Catalog:
         if selector in self._sets:
             return self._sets[selector]
         matching = [set_id for set_id in self._sets if selector and set_id.startswith(selector)]
-        damaged = [one for one in self._manifests[1] if selector and one.set_id.startswith(selector)]
+        damaged = [one for one in self._damaged_manifests if selector and one.set_id.startswith(selector)]
         if len(matching) + len(damaged) > 1:
             matching += [one.set_id for one in damaged]
             raise AmbiguousSet(
@@ -410,7 +222,7 @@ class Catalog:
             )
         if not self._sets:
             raise self._nothing_at_all("full")
-        files = [name for name in self._names if selector and set_id_of(name) == selector]
+        files = [name for name in self._documents.names if selector and set_id_of(name) == selector]
         if files:
             raise IncompleteSet(
                 f"the set {selector} was never finished or is half deleted",
@@ -438,38 +250,3 @@ def _limit(before: datetime | None) -> datetime:
 def _to_come(one: BackupSet) -> str:
     shown = f"{one.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"the set {one.id} says that it shows {shown}, which is still to come: a clock was wrong when it was taken"
-
-
-def _all_needs(manifest: Manifest, manifests: dict[str, Manifest]) -> set[str]:
-    """Return the ids of all sets that ``manifest`` needs, directly or through another, present or not."""
-    needed: set[str] = set()
-    waiting = list(manifest.needs)
-    while waiting:
-        set_id = waiting.pop()
-        if set_id in needed or set_id == manifest.id:
-            continue
-        needed.add(set_id)
-        if set_id in manifests:
-            waiting.extend(manifests[set_id].needs)
-    return needed
-
-
-def _fault(name: str, stored: StoredObject | None, size: int, sha256: str) -> str:
-    if stored is None:
-        return f"{name} is missing"
-    if stored.size != size:
-        return f"{name} has {stored.size} bytes instead of {size}"
-    if stored.sha256 is not None and stored.sha256 != sha256:
-        return f"{name} has another SHA-256 than its manifest says"
-    return ""
-
-
-def _foreign(manifest: Manifest, name: str) -> str:
-    """Return why a manifest that reads well does not belong under ``name``, or nothing."""
-    if manifest.id != set_id_of(name):
-        return f"the manifest {name} is that of another set, {manifest.id}"
-    for artifact in manifest.artifacts:
-        folders = (META,) if artifact.role == "manifest" else ARTIFACT_FOLDERS
-        if set_id_of(artifact.name) != manifest.id or artifact.name.partition("/")[0] not in folders:
-            return f"the manifest {name} names {artifact.name}, which is no file of its set"
-    return ""

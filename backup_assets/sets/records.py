@@ -195,6 +195,18 @@ class DrillRecord(_Outcome):
     attachment_files: int = Field(default=0, ge=0, description="Attachments that were unpacked and compared.")
     attachment_bytes: int = Field(default=0, ge=0)
     server_major: int | None = Field(default=None, description="Major version of the server restored on.")
+    after: tuple[AwareDatetime, ...] | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="Present where the set bore drills of a later time when this one began: a clock was wrong, and "
+        "this one counts after those, which began at these times.",
+    )
+
+    @model_validator(mode="after")
+    def _is_after_later_ones(self) -> DrillRecord:
+        if any(at <= self.started_at for at in self.after or ()):
+            raise ValueError("it is after a drill that is not later than its own time")
+        return self
 
 
 class CopiedArtifact(Part):

@@ -13,9 +13,10 @@ from backup_assets.errors import BackupError
 from backup_assets.files import CHUNK_BYTES
 from backup_assets.sets.place import StoredObject
 from backup_assets.stores.contract import ConflictingObject, MissingObject, TransferDamaged
-from backup_assets.stores.s3 import S3Store, whole_sha256
+from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, code_of, exists_already, explained, is_missing
 from backup_assets.stores.s3_location import S3Location, client_of
+from backup_assets.stores.s3_looking import whole_sha256
 from backup_assets.stores.s3_upload import wrong_encryption
 
 #: The largest object that CopyObject takes: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html

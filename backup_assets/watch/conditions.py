@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from backup_assets.watch.alert_words import IN_ENGLISH, AlertWords
-from backup_assets.watch.figures import DatabaseFigures, Objective, SetFigures, StoreFigures
-from backup_assets.watch.kinds import DUE_LATER, OF_FURTHER_STORES, TOLD, Kind, Severity
+from backup_assets.watch.figures import DatabaseFigures, Objective, ObjectiveName, SetFigures, StoreFigures
+from backup_assets.watch.kinds import DUE_LATER, OF_FURTHER_STORES, OF_RECORDS, TOLD, Kind, Severity
 from backup_assets.watch.troubles import Trouble
 
 #: What is about the watch itself and about no database; no database can bear this name.
 THE_WATCH = "the-watch"
 #: The subject of `not_measured` where the figures are known, and what is looked at beside them is not.
 FACTS = "facts"
-#: What vanished is told after so long: the retention writes down what it has deleted when it is through with a store.
+#: What vanished is told after so long: the stores are looked at side by side, and a deletion can begin in between.
 _VANISHED_FOR = timedelta(hours=1)
 #: So many sets are named.
 _MOST_NAMED = 3
@@ -374,10 +374,24 @@ def _base(ui_url: str | None) -> str:
     return (ui_url or "").rstrip("/")
 
 
+def _hides(name: ObjectiveName, stores: Iterable[StoreFigures]) -> bool:
+    """Return whether an objective may look met only because a store that tells otherwise does not answer."""
+    silent = [store for store in stores if store.error]
+    if name in OF_RECORDS and any(store.kind == "local" for store in silent):
+        return True
+    # One that denies this role its documents never told anything.
+    may_tell = [store for store in silent if not store.denied]
+    if name == "store_space":
+        return any(store.kind != "s3" for store in may_tell)  # a bucket has room
+    # That a copy failed its verification lies beside it.
+    return name in (*DUE_LATER, "verified") and bool(may_tell)
+
+
 def _undecided(figures: DatabaseFigures, facts: Facts) -> Iterator[str]:
     name = figures.database
     for objective in figures.objectives:
-        if objective.state == "unknown" and objective.name in TOLD:
+        met_by_silence = objective.state == "met" and _hides(objective.name, figures.stores)
+        if (objective.state == "unknown" or met_by_silence) and objective.name in TOLD:
             kind = TOLD[objective.name]
             yield key_of(name, kind, objective.name if kind == "copies" else "")
     for store in figures.stores:

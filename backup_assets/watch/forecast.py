@@ -28,7 +28,7 @@ def newest_drill(known: Known) -> DrillRecord | None:
     """Return the newest drill that any store knows of, those of sets that the retention deleted included.
 
     One that passed in the future is left out: a clock was wrong, and it would hide every drill until that time. One
-    that failed in the future counts unless a newer set was drilled since.
+    that failed in the future counts unless a newer set was drilled since, or the same one again after it.
     """
     ahead = drill_of_the_future(known)
     if ahead is not None and not ahead.passed:
@@ -42,7 +42,7 @@ def drill_of_the_future(known: Known) -> DrillRecord | None:
     Where it is older somebody has drilled since, and nothing is to be done any more. Nor is it where the same set has
     a drill with a right time and the one ahead passed: then that drill says all that it could.
     """
-    drills = (drill for one in _tried(known) for drill in one.drills if is_in_future(drill.at, known.now))
+    drills = (drill for drill in _standing(known) if is_in_future(drill.at, known.now))
     ahead = max(drills, key=lambda drill: (drill.taken_at, not drill.passed), default=None)
     newest = max((drill.taken_at for drill in _past_drills(known)), default=None)
     if ahead is None or newest is None or newest < ahead.taken_at:
@@ -51,7 +51,18 @@ def drill_of_the_future(known: Known) -> DrillRecord | None:
 
 
 def _past_drills(known: Known) -> list[DrillRecord]:
-    return [drill for one in _tried(known) for drill in one.drills if not is_in_future(drill.at, known.now)]
+    return [drill for drill in _standing(known) if not is_in_future(drill.at, known.now)]
+
+
+def _standing(known: Known) -> list[DrillRecord]:
+    """Return the drills but those after which the same set was drilled again, though they bear a later time.
+
+    One that passed in the future takes none back: nobody knows what was found after it.
+    """
+    drills = [drill for one in _tried(known) for drill in one.drills]
+    counting = [drill for drill in drills if not (drill.passed and is_in_future(drill.at, known.now))]
+    before = {(drill.set_id, at) for drill in counting for at in drill.after or ()}
+    return [drill for drill in drills if (drill.set_id, drill.at) not in before]
 
 
 def restore_forecast(known: Known) -> Forecast | None:

@@ -48,7 +48,7 @@ class Judging:
         """Return what is wrong; waits for the stores until ``end`` (of the monotonic clock)."""
         try:
             figures, seconds = _measuring.answer(self._key(database), end - monotonic())
-        except (BackupError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the other databases too
             return self._not_measured(database, self._failed(database, error), runs)
         if figures is None:
             why = self._silence("not_measured.cause", database, seconds)
@@ -77,12 +77,14 @@ class Judging:
     def _facts(self, database: DatabaseSettings, end: float) -> Facts:
         try:
             facts, seconds = _looking_further.answer(self._key(database), end - monotonic())
-        except (BackupError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as above
             return no_facts(self._failed(database, error))
         return facts or no_facts(self._silence("not_measured.facts.cause", database, seconds))
 
     def _failed(self, database: DatabaseSettings, error: Exception) -> str:
         why = " ".join(str(error).split())
+        if not isinstance(error, (BackupError, OSError)):
+            why = f"{type(error).__name__}: {why}"
         self.problems.append(f"{database.name} cannot be measured: {why}")
         return why
 

@@ -53,3 +53,5 @@ TOLD: dict[ObjectiveName, Kind] = {
 DUE_LATER: tuple[ObjectiveName, ...] = ("important_tables", "infrastructure")
 #: Objectives that depend on stores which are no more than configured: without any they are told by `status` alone.
 OF_FURTHER_STORES: tuple[ObjectiveName, ...] = ("three_copies", "two_media", "one_off_site")
+#: Objectives that a failed verification or drill breaks, which the local store has for certain and others perhaps.
+OF_RECORDS: tuple[ObjectiveName, ...] = ("rpo", "verified", "drill", "rto")

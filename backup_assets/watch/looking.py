@@ -26,7 +26,8 @@ from backup_assets.sets.record_order import CLOCK_TOLERANCE, is_believed
 from backup_assets.sets.records import DrillRecord, RestoreRecord, VerificationRecord
 from backup_assets.sets.retention_class import KEPT_DAYS, retention_class
 from backup_assets.sets.servers import ServerIdentity, server_of
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.contract import Store
 from backup_assets.watch.figures import StoreKind
 from backup_assets.watch.remains import NOTHING_GONE, Remains, remains_of
@@ -204,6 +205,9 @@ def _answer(configured: StoreSettings | None, asked: _Asked | None, left: float,
         return silent
     except OSError as error:
         return Look(name, kind, error=str(error), off_site=_maybe_off_site(configured))
+    except Exception as error:  # noqa: BLE001 - what nobody expected of one store hides no other
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return Look(name, kind, error=text, off_site=_maybe_off_site(configured))
 
 
 def _look(

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from backup_assets.errors import CheckFailed
+from backup_assets.retention.going import going_keys
 from backup_assets.retention.gone import GoneSet, note_keys, read_note
 from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.stores.contract import MissingObject
 
 #: A drill is due every month: what was deleted longer ago than two of them decides nothing any more.
 LOOK_BACK = timedelta(days=70)
@@ -22,8 +24,8 @@ _MOST_NOTES = 50_000
 class Remains:
     """Of the full sets that were deleted: when the oldest was taken, and those that were drilled or restored.
 
-    ``deleted`` are store and id of all that were deleted, of any kind; None: some notes are damaged, and so are not
-    known to be all.
+    ``deleted`` are store and id of all that were deleted, or are being deleted now, of any kind; None: some notes are
+    damaged, and so are not known to be all.
     """
 
     oldest: datetime | None = None
@@ -40,9 +42,12 @@ _guard = threading.Lock()
 def remains_of(database: DatabaseSettings, settings: Settings, now: datetime) -> Remains:
     """Return what the notes of the last :data:`LOOK_BACK` tell; raises as `Store.list` does.
 
-    A note that is damaged tells nothing; the monthly report names it.
+    What is being deleted counts as deleted. A note that is damaged tells nothing; the monthly report names it.
     """
-    found = [_of_note(settings, key) for key in note_keys(database, settings, since=now - LOOK_BACK)]
+    since = now - LOOK_BACK
+    # First: what is through in between is among the others then, and its note is there no more.
+    found = [_of_note(settings, key, missing=NOTHING_GONE) for key in going_keys(database, settings, since=since)]
+    found += [_of_note(settings, key) for key in note_keys(database, settings, since=since)]
     return Remains(
         min((one.oldest for one in found if one.oldest is not None), default=None),
         tuple(gone for one in found for gone in one.tried),
@@ -52,13 +57,15 @@ def remains_of(database: DatabaseSettings, settings: Settings, now: datetime) ->
     )
 
 
-def _of_note(settings: Settings, key: str) -> Remains:
+def _of_note(settings: Settings, key: str, *, missing: Remains = _DAMAGED) -> Remains:
     with _guard:
         known = _known.get((settings.backup_dir.absolute(), key))
     if known is not None:
         return known
     try:
         note = read_note(settings, key)
+    except MissingObject:
+        return missing
     except CheckFailed:
         return _DAMAGED
     full = [one for one in note.sets if one.kind == "full"]

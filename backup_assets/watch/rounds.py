@@ -17,7 +17,7 @@ from backup_assets.watch.heartbeat import ping
 from backup_assets.watch.judging import SILENT_SECONDS, Judging
 from backup_assets.watch.memory import Cursor, Remembered, one_at_a_time, recall, remember
 from backup_assets.watch.messages import letter_of
-from backup_assets.watch.runs import RunsRead
+from backup_assets.watch.runs import RunsRead, unreadable
 from backup_assets.watch.troubles import Judged, after
 from backup_assets.watch.waiting import told_in_time
 
@@ -144,7 +144,8 @@ class _Round:
             return memory, as_before, Found(undecided=unknown)
         try:
             read = read_runs(database.name, memory.cursor, self._now)
-        except BackupError as error:
+        except Exception as raised:  # noqa: BLE001 - whatever it is, the stores are to be told of all the same
+            error = raised if isinstance(raised, BackupError) else unreadable(raised)
             self._unable.append(error.what + (f": {error.why}" if error.why else ""))
             condition = Condition(
                 database.name,

@@ -23,6 +23,9 @@ from backup_assets.watch.troubles import CheckSeen, FinishedRun
 FIRST_LOOK = timedelta(days=1)
 #: A run's change bears the time of its event, and can be stored a little later than a newer one.
 OVERLAP = timedelta(minutes=5)
+#: A run whose events still cannot be read after so long, while others can, is taken for a failure: it must not hide all
+#: that ended after it.
+DAMAGED_AFTER = timedelta(hours=1)
 #: Most runs that one look reads, and the seconds it takes at most; the next look goes on from there.
 MOST_RUNS = 200
 MOST_SECONDS = 12.0
@@ -60,7 +63,8 @@ def ended_runs(
 ) -> RunsRead:
     """Return the runs of one of the databases that ended after ``cursor``.
 
-    What a person cancelled is left out; what was cancelled because it took too long has failed.
+    What a person cancelled is left out; what was cancelled because it took too long has failed, and so has what cannot
+    be read an hour after its end.
 
     Raises EnvironmentFault when Dagster's storage cannot be read.
     """
@@ -81,7 +85,7 @@ def unreadable(error: Exception) -> EnvironmentFault:
     """Return what is said of an error of Dagster's storage."""
     return EnvironmentFault(
         "the runs of Dagster cannot be read",
-        why=str(error).splitlines()[0][:300],
+        why=next(iter(str(error).splitlines()), type(error).__name__)[:300],
         remedy="see whether Dagster's storage (DAGSTER_HOME, or its PostgreSQL) can be reached",
     )
 
@@ -123,7 +127,7 @@ def _read(
         if NO_OUTCOME in run.tags and run.status == DagsterRunStatus.SUCCESS:
             continue
         seen.add(run.run_id)
-        if database in databases_of(run, databases) and (one := _finished(instance, run, ended_at)):
+        if database in databases_of(run, databases) and (one := _finished(instance, run, ended_at, now)):
             found.append(one)
     recent = {
         record.dagster_run.run_id for record in records if _utc(record.update_timestamp) >= updated_at - 2 * OVERLAP
@@ -145,13 +149,20 @@ def databases_of(run: DagsterRun, databases: Iterable[str]) -> frozenset[str]:
     ]
     if keys:
         return frozenset(key.path[0] for key in keys) & frozenset(databases)
-    # `erp_test_backup_job` is not one of `erp`.
+    # `erp_test_backup_job` is not one of `erp`, and `erp_backup_job` none of `erp_backup`: ours say what they do.
     named = [name for name in databases if run.job_name.startswith(f"{name}_")]
-    return frozenset([max(named, key=len)] if named else [])
+    return frozenset([max(named, key=lambda name: (run.job_name != f"{name}_job", len(name)))] if named else [])
 
 
-def _finished(instance: dg.DagsterInstance, run: DagsterRun, ended_at: datetime) -> FinishedRun | None:
-    records = instance.get_records_for_run(run.run_id, of_type=_EVENTS, limit=_MOST_EVENTS).records
+def _finished(instance: dg.DagsterInstance, run: DagsterRun, ended_at: datetime, now: datetime) -> FinishedRun | None:
+    slot = run.tags.get("dagster/partition", "")
+    try:
+        records = instance.get_records_for_run(run.run_id, of_type=_EVENTS, limit=_MOST_EVENTS).records
+    except STORAGE_ERRORS as error:
+        if abs(now - ended_at) < DAMAGED_AFTER:
+            raise
+        cause = f"what happened in it cannot be read: {unreadable(error).why}"
+        return FinishedRun(run.run_id, _subject(run), slot, False, ended_at, cause, "run it again")
     events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
     if run.status == DagsterRunStatus.CANCELED and not _is_overdue(events):
         return None
@@ -160,7 +171,7 @@ def _finished(instance: dg.DagsterInstance, run: DagsterRun, ended_at: datetime)
     return FinishedRun(
         run.run_id,
         _subject(run),
-        run.tags.get("dagster/partition", ""),
+        slot,
         succeeded,
         ended_at,
         cause,

@@ -12,6 +12,7 @@ from backup_assets.settings import Settings
 from backup_assets.shown import OWNERS
 from backup_assets.watch.alert_words import words_of
 from backup_assets.watch.conditions import Condition
+from backup_assets.watch.lost_retries import OVERLOOKED, ask_again
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.rds_looks import rds_unwatched
 from backup_assets.watch.rounds import RunsReader, make_round
@@ -57,6 +58,8 @@ def build_watch_sensor(settings: Settings, *, running: bool) -> dg.SensorDefinit
             return dg.SkipReason(str(refused))
         for alert in done.announced:
             context.log.warning(f"{alert.occasion}: {alert.key}: {alert.title}: {alert.cause}")
+        for run_id in ask_again(context.instance, datetime.now(UTC)):
+            context.log.warning(f"the run {run_id} {OVERLOOKED}")
         if done.problems:
             raise WatchFailed("the watch could not do everything", why="; ".join(done.problems))
         return dg.SkipReason(summary(done.conditions, done.unjudged))

@@ -8,14 +8,10 @@ from typing import Any
 
 from backup_assets.aws.bundle import Policies, policies_of
 from backup_assets.aws.scope import Account, Roles, Scope, account_of, scopes_of
-from backup_assets.settings import (
-    DatabaseSettings,
-    EncryptionSettings,
-    ObjectLockSettings,
-    ServerSettings,
-    Settings,
-    StoreSettings,
-)
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_server import ServerSettings
+from backup_assets.settings_stores import ObjectLockSettings, StoreSettings
 
 ACCOUNT = "111122223333"
 KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"

@@ -54,6 +54,33 @@ CASES = {
     "exists": ("DBSnapshotAlreadyExists", "x already exists", 400, Exists, "something of that name exists"),
     "wrong state": ("InvalidDBInstanceState", "Instance x is not in available state.", 400, Busy, "not in a state"),
     "overloaded": ("ServiceUnavailable", "", 503, TransientFault, "overloaded or failing"),
+    "a network that does not fit": (
+        "InvalidVPCNetworkStateFault",
+        "The DB instance and EC2 security group are in different VPCs.",
+        400,
+        EnvironmentFault,
+        "the network does not fit",
+    ),
+    "KMS itself failing": ("KMSInternalException", "", 400, TransientFault, "overloaded or failing"),
+    "what KMS waits for": ("DependencyTimeoutException", "", 400, TransientFault, "overloaded or failing"),
+    "a key that Lambda may not use": ("KMSDisabledException", "", 502, KeyUnusable, "the KMS key cannot be used"),
+    "automated backups": ("DBInstanceAutomatedBackupQuotaExceeded", "", 400, QuotaReached, "of automated backups"),
+    "a clock that is late": (
+        "SignatureDoesNotMatch",
+        "Signature expired: 20261122T010000Z is now earlier than 20261122T013000Z",
+        403,
+        EnvironmentFault,
+        "this host's clock is wrong",
+    ),
+    "a clock that is ahead": (
+        "InvalidSignatureException",
+        "Signature not yet current: 20261122T050000Z is still later than 20261122T043000Z",
+        400,
+        EnvironmentFault,
+        "this host's clock is wrong",
+    ),
+    "a clock of which S3 says it": ("RequestTimeTooSkewed", "", 403, EnvironmentFault, "this host's clock is wrong"),
+    "a wrong secret": ("SignatureDoesNotMatch", "The signature we calculated", 403, EnvironmentFault, "not valid"),
     "something new": ("NeverHeardOf", "of that", 400, EnvironmentFault, "the service refused it"),
 }
 
@@ -84,7 +111,15 @@ def test_every_answer_is_told_in_its_own_words(case: str):
 def test_only_what_passes_by_itself_is_tried_again():
     tried_again = {case for case, (code, text, status, _, _) in CASES.items() if answered(code, text, status).retriable}
 
-    assert tried_again == {"throttled", "copies under way", "no room", "wrong state", "overloaded"}
+    assert tried_again == {
+        "throttled",
+        "copies under way",
+        "no room",
+        "wrong state",
+        "overloaded",
+        "KMS itself failing",
+        "what KMS waits for",
+    }
 
 
 def test_what_a_role_may_not_do_names_action_and_role():

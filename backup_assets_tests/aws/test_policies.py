@@ -16,7 +16,7 @@ from backup_assets.aws.policies import (
     verifier_policy,
 )
 from backup_assets.aws.scope import Scope
-from backup_assets.settings import ObjectLockSettings
+from backup_assets.settings_stores import ObjectLockSettings
 from backup_assets_tests.aws.examples import (
     OSAKA_KEY,
     TOKYO_KEY,

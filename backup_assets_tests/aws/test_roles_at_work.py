@@ -29,7 +29,7 @@ from backup_assets.aws.policies import (
 from backup_assets.aws.scope import Scope
 from backup_assets.errors import EnvironmentFault
 from backup_assets.named_stores import store_named
-from backup_assets.settings import StoreSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.contract import ConflictingObject
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_bucket_plan import Applied, apply_plan, plan_bucket

@@ -16,7 +16,8 @@ import yaml
 
 from backup_assets.local import place_of
 from backup_assets.named_stores import store_named
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.sets.examples import a_manifest, put_set
 

@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
-from backup_assets.capture.capture import Capture, CaptureRequest, local_store, place_of
+from backup_assets.capture.capture import Capture
+from backup_assets.capture.request import CaptureRequest
+from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import copy_slot
 from backup_assets.offsite.cross_copies import cross_copy_slot
 from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.process import run
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.bench.databases import Bench, bare_dump, seconds
 from backup_assets_tests.ciphers.keys import new_home, new_key
 from backup_assets_tests.offsite.cross_copying import a_bucket_store, use_profiles

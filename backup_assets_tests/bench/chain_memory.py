@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from backup_assets.settings import AttachmentsSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import AttachmentsSettings
 from backup_assets_tests.bench.chain import TIMEOUT, Site, chain_settings, discard, run_chain
 from backup_assets_tests.bench.databases import Bench, own_peak_mb, settings_as_json
 from backup_assets_tests.ciphers.keys import random_file

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import psycopg
 
-from backup_assets.capture.capture import Capture, CaptureRequest, local_store, place_of
+from backup_assets.capture.capture import Capture
+from backup_assets.capture.request import CaptureRequest
 from backup_assets.demo.erp import ensure_erp
+from backup_assets.local import local_store, place_of
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.server_binaries import choose_server_binaries, find_server_binaries
@@ -26,7 +28,9 @@ from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.process import run
 from backup_assets.restore.verification import verify_set
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import DatabaseSettings, DumpSettings, ServerSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_capture import DumpSettings
+from backup_assets.settings_server import ServerSettings
 from backup_assets_tests.sources import no_log, no_progress
 
 TIMEOUT = 3600.0
@@ -132,7 +136,8 @@ def peak_memory_mb(bench: Bench) -> float:
     """Return the peak resident memory of a process of ours that captures one set, without its children."""
     script = (
         "import json,sys,uuid\n"
-        "from backup_assets.capture.capture import Capture, CaptureRequest\n"
+        "from backup_assets.capture.capture import Capture\n"
+        "from backup_assets.capture.request import CaptureRequest\n"
         "from backup_assets.settings import Settings\n"
         "import backup_assets.definitions\n"  # as in a run of Dagster's
         "raw=json.load(sys.stdin); password=raw['databases'][0]['server'].pop('password')\n"

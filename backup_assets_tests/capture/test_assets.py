@@ -12,10 +12,14 @@ import pytest
 from pydantic import SecretStr
 
 from backup_assets.capture import assets
-from backup_assets.capture.assets import COMMAND_LINE, RETRIES, STARTED_BY, pool_of
+from backup_assets.capture.assets import RETRIES
+from backup_assets.command_runs import COMMAND_LINE, STARTED_BY
 from backup_assets.definitions import build_definitions
 from backup_assets.local import local_store, place_of
-from backup_assets.settings import EncryptionSettings, ScheduleSettings, SecretsSettings, ServerSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import SecretsSettings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests import midday
 from backup_assets_tests.capture.test_capture import TRUNCATING, a_lying_directory
 from backup_assets_tests.ciphers.keys import Keyrings
@@ -241,11 +245,3 @@ def test_a_hold_that_would_be_over_already_fails_the_run_before_anything_is_dump
     assert not result.success
     assert "the hold would be over already" in failure_text(result)
     assert listed(settings) == []
-
-
-def test_databases_of_one_server_share_a_pool_and_others_do_not(a_database: Source):
-    one = a_database.settings().databases[0]
-    elsewhere = one.model_copy(update={"server": ServerSettings(host="elsewhere")})
-
-    assert pool_of(one) == pool_of(one.model_copy(update={"name": "other", "database": "other"}))
-    assert pool_of(one) != pool_of(elsewhere)

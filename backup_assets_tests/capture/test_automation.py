@@ -9,7 +9,8 @@ import pytest
 from backup_assets.capture.automation import build_backup_job, build_schedule, slots_of
 from backup_assets.definitions import build_definitions
 from backup_assets.queueing import scheduled_tags
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.sources import Source
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)

@@ -18,24 +18,18 @@ import pytest
 from pydantic import SecretStr
 
 from backup_assets.capture import dump
-from backup_assets.capture.capture import Capture, CaptureRequest, QuickCheckFailed
+from backup_assets.capture.quick_checks import QuickCheckFailed
 from backup_assets.errors import BackupError, EnvironmentFault, Refused, SettingsError, TransientFault
 from backup_assets.local import local_store
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.session import LockedOut
-from backup_assets.sets.manifest import Hold
-from backup_assets.settings import (
-    AttachmentsSettings,
-    DumpSettings,
-    FileColumn,
-    Settings,
-    StoreSettings,
-    VerificationSettings,
-)
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import AttachmentsSettings, DumpSettings, FileColumn
+from backup_assets.settings_restore import VerificationSettings
 from backup_assets_tests.conftest import SourceOf
 from backup_assets_tests.sets.examples import proof_of
-from backup_assets_tests.sources import Source, capture, connect, dump_path, listed, no_log, proven
+from backup_assets_tests.sources import Source, capture, connect, dump_path, listed, proven
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 240.0) -> Any:
@@ -147,44 +141,6 @@ def test_several_sets_in_one_slot_are_all_there(a_database: Source):
 
     assert len(ids) == 3
     assert {one.id for one in listed(settings)} == ids
-
-
-def test_a_set_that_is_held_needs_no_other_where_a_bucket_removes_sets_by_class(a_database: Source, tmp_path: Path):
-    (tmp_path / "attachments").mkdir()
-    (tmp_path / "attachments" / "1.pdf").write_text("an invoice")
-    plain = a_database.settings(attachments=AttachmentsSettings(directory=tmp_path / "attachments"))
-    bucket = StoreSettings(name="s3", kind="s3", bucket="backups", sse_s3="AES256", retention_tags=True)
-    removing = plain.model_copy(update={"stores": (bucket,)})
-    hold = Hold(reason="release 4.2")
-
-    modes = []
-    for settings, asked in ((plain, None), (plain, hold), (removing, None), (removing, hold)):
-        attachments = a_database.captured(settings, hold=asked).manifest.attachments
-        assert attachments is not None
-        modes.append(attachments.mode)
-
-    assert modes == ["full", "differential", "differential", "full"]
-
-
-def test_attachments_that_change_at_every_read_are_a_warning_of_the_set(a_database: Source, tmp_path: Path):
-    (tmp_path / "attachments").mkdir()
-    ledger = tmp_path / "attachments" / "ledger.xlsx"
-    ledger.write_bytes(bytes(9 << 20))
-    (tmp_path / "attachments" / "1.pdf").write_text("an invoice")
-    settings = a_database.settings(attachments=AttachmentsSettings(directory=tmp_path / "attachments"))
-
-    def save(stage: str, done_bytes: int, expected_bytes: int | None) -> None:
-        if stage == "attachments":
-            with ledger.open("ab") as handle:
-                handle.write(b"more")
-
-    request = CaptureRequest(slot=f"{datetime.now(UTC):%Y-%m-%d}", run_id=str(uuid.uuid4()))
-    torn = Capture(settings.databases[0], settings, request, progress=save, log=no_log).run().manifest
-    calm = capture(settings).manifest
-
-    (warning,) = torn.warnings
-    assert "may be stored half old, half new: ledger.xlsx;" in warning
-    assert calm.warnings == ()
 
 
 def test_content_is_hashed_as_the_run_asks(a_database: Source):
@@ -327,25 +283,6 @@ def test_what_another_database_has_not_committed_yet_is_not_swept(a_database: So
     a_database.captured(settings)
 
     assert [path.exists() for path in at_work] == [True, False]
-
-
-def test_a_set_of_which_a_file_was_removed_meanwhile_is_not_committed(a_database: Source, tmp_path: Path):
-    (tmp_path / "attachments").mkdir()
-    (tmp_path / "attachments" / "1.pdf").write_bytes(b"%PDF")
-    settings = a_database.settings(attachments=AttachmentsSettings(directory=tmp_path / "attachments"))
-    removed: list[Path] = []
-
-    def remove_the_dump(stage: str, done_bytes: int, expected_bytes: int | None) -> None:
-        for path in settings.backup_dir.rglob("db/*.dump") if stage == "attachments" else ():
-            path.unlink()
-            removed.append(path)
-
-    asked = CaptureRequest(slot=f"{datetime.now(UTC):%Y-%m-%d}", run_id=str(uuid.uuid4()))
-    with pytest.raises(EnvironmentFault, match="is not committed") as fault:
-        Capture(settings.databases[0], settings, asked, progress=remove_the_dump, log=no_log).run()
-
-    assert [path.name in fault.value.why for path in removed] == [True]
-    assert listed(settings) == []
 
 
 def test_a_connection_that_is_lost_in_the_middle_is_a_clear_fault(a_database: Source):

@@ -8,7 +8,7 @@ import pytest
 from backup_assets.capture.directory_dump import pack_directory, read_whole_directory, unpack_directory_dump
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
-from backup_assets.settings import DumpSettings
+from backup_assets.settings_capture import DumpSettings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
 from backup_assets_tests.full_disk import files_no_larger_than
 from backup_assets_tests.sources import dump_path

@@ -16,7 +16,7 @@ from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.server import Server
-from backup_assets.settings import DumpSettings
+from backup_assets.settings_capture import DumpSettings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
 from backup_assets_tests.full_disk import files_no_larger_than
 from backup_assets_tests.other_encodings import make_euc_jp, own_server

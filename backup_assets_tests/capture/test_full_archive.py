@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.named_stores import store_named
 from backup_assets.offsite.copies import copy_sets
 from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import AttachmentsSettings, EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import AttachmentsSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.ciphers.keys import AgeKeys
 from backup_assets_tests.offsite.copying import folder_store
 from backup_assets_tests.restore.restoring import flip_bit, path_of, verified

@@ -18,14 +18,16 @@ import pytest
 from moto import mock_aws
 
 from backup_assets.capture import secret_archive
-from backup_assets.capture.capture import QuickCheckFailed
+from backup_assets.capture.quick_checks import QuickCheckFailed
 from backup_assets.capture.secret_archive import Secret, unpack
 from backup_assets.capture.secret_sources import MissingSecret, SecretDenied
 from backup_assets.capture.secrets import seal_secrets
 from backup_assets.ciphers.contract import DamagedMessage
 from backup_assets.errors import BackupError, EnvironmentFault, Refused, SettingsError
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import DatabaseSettings, EncryptionSettings, SecretsSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_capture import SecretsSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.capture.aws_answers import answering, refusal, use_keys
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, flipped, gpg, program
 from backup_assets_tests.sources import Source, capture, listed, proven

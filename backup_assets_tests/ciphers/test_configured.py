@@ -5,7 +5,7 @@ from pathlib import Path
 from backup_assets.ciphers.age import AgeCipher
 from backup_assets.ciphers.configured import configured_cipher
 from backup_assets.ciphers.gpg import GpgCipher
-from backup_assets.settings import EncryptionSettings
+from backup_assets.settings_encryption import EncryptionSettings
 
 FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.cli.main import main
-from backup_assets.settings_env import VARIABLES
+from backup_assets.settings_variables import VARIABLES
 from backup_assets_tests.sources import Source, connect
 
 OURS = {variable.name for variable in VARIABLES}

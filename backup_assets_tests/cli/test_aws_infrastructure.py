@@ -18,7 +18,7 @@ from backup_assets.local import place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import copy_slot
 from backup_assets.offsite.encrypted import encrypt_sets
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws, aws, moto_address  # noqa: F401 - fixtures
 from backup_assets_tests.aws.infrastructure.estate import BUCKET, CANARY, FUNCTION, make_estate, set_parameter
 from backup_assets_tests.ciphers.keys import Keyrings

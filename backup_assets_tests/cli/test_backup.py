@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
-from backup_assets.capture.assets import pool_of
 from backup_assets.instance import dagster_home, dagster_instance
-from backup_assets.settings import load_settings
+from backup_assets.queueing import pool_of
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, listed

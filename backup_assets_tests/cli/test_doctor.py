@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from backup_assets.doctor import examine
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.cli.conftest import Command, variables_of
 from backup_assets_tests.sources import Source, capture, dump_path

@@ -10,7 +10,7 @@ import pytest
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.server_binaries import choose_server_binaries, find_server_binaries
 from backup_assets.postgres.throw_away import throw_away_cluster
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.sources import Source, capture, connect, dump_path, listed
 

@@ -12,7 +12,7 @@ import yaml
 from backup_assets.named_stores import store_named
 from backup_assets.retention.holding import release_holds
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.offsite.copying import sets_in
 from backup_assets_tests.sets.examples import put_record, put_set

@@ -10,7 +10,7 @@ import pytest
 
 from backup_assets.local import local_store, place_of
 from backup_assets.sets.servers import server_of
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.cli.test_main import SCRIPT
 from backup_assets_tests.sources import Source, capture, dump_path, listed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, require
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.cli.test_sets import restored_by_hand

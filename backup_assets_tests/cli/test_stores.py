@@ -13,7 +13,7 @@ import pytest
 from backup_assets.local import place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.sets.examples import proof_of
 from backup_assets_tests.sources import Source, capture, listed

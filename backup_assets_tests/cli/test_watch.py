@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from backup_assets.cli.main import main
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.cli.conftest import Command
 from backup_assets_tests.watch.listening import Webhook, a_webhook
 from backup_assets_tests.watch.stores_at_work import HOUR, drilled, proven, taken
@@ -81,6 +81,48 @@ def test_a_look_to_which_no_store_answers_ends_with_one_and_says_so(
     assert "error: the stores of erp4 have not answered for 0 minutes" in ended.err
     assert "nothing is wrong" not in ended.out
     assert a_hook.titles() == ["[erp4 prod] the stores could not be looked at"]
+
+
+def test_that_a_store_hangs_is_told_and_then_the_look_is_well(
+    configured: Path, command: Command, a_hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (configured / "usb").mkdir()
+    tree = yaml.safe_load((configured / "backup.yaml").read_text())
+    tree["stores"] = {"usb": {"kind": "folder", "directory": str(configured / "usb"), "off_site": True}}
+    (configured / "backup.yaml").write_text(yaml.safe_dump(tree))
+    taken(load_settings(), datetime.now(UTC) - HOUR / 10, stores=("usb",))
+    scandir, released = os.scandir, threading.Event()
+
+    def hanging(directory: str):
+        if os.fspath(directory).startswith(str(configured / "usb")):
+            released.wait(60)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", hanging)
+    monkeypatch.setattr("backup_assets.watch.judging.ANSWER_SECONDS", 1.0)
+
+    try:
+        ended = command("watch", "--once")
+    finally:
+        released.set()
+
+    assert (ended.status, ended.err) == (0, "")
+    assert ["fail", "erp4:store_unreachable:usb"] in [line[:2] for line in ended.lines]
+    assert "the store usb did not answer" in a_hook.text()
+
+
+def test_without_a_channel_a_look_that_finds_a_problem_ends_with_one(
+    configured: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALERT_URLS")
+    assert command("watch", "--once").status == 0
+    for manifest in (configured / "local").rglob("*.manifest.json"):
+        manifest.unlink()
+
+    ended = command("watch", "--once")
+
+    assert ended.status == 1
+    assert "error: nobody is told" in ended.err
 
 
 def test_a_look_that_reaches_nobody_ends_with_one(configured: Path, command: Command, a_hook: Webhook) -> None:

@@ -54,8 +54,9 @@ _REPOSITORY = '{repositoryName:"__repository__",repositoryLocationName:"backup_a
 _OLDER = """
 import uuid
 from datetime import UTC, datetime, timedelta
-from backup_assets.capture.capture import Capture, CaptureRequest
-from backup_assets.settings import load_settings
+from backup_assets.capture.capture import Capture
+from backup_assets.capture.request import CaptureRequest
+from backup_assets.settings_loading import load_settings
 
 settings = load_settings()
 database = settings.databases[0]

@@ -14,7 +14,7 @@ from dagster._serdes.config_class import ConfigurableClassData
 
 from backup_assets.instance import PACKAGED_CONFIG
 from backup_assets.instances.kubernetes import JobRunLauncher
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.instances.cluster import KubernetesApi
 from backup_assets_tests.instances.conftest import InstanceOf, a_history, instance_of
 from backup_assets_tests.instances.launching import a_run, launch

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.local import place_of
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.settings import Settings

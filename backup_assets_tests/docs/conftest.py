@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets_tests.ciphers.keys import end_agent

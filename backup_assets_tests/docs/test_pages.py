@@ -18,7 +18,8 @@ from backup_assets.aws.infrastructure import assets as infrastructure
 from backup_assets.aws.rds import assets as rds
 from backup_assets.aws.rds.drill.assets import ASSET as RDS_DRILL
 from backup_assets.aws.rds.rebuild.assets import ASSET as RDS_REBUILD
-from backup_assets.capture.assets import QUICK_CHECKS, CaptureConfig, capture_specs
+from backup_assets.capture.assets import CaptureConfig
+from backup_assets.capture.specs import QUICK_CHECKS, capture_specs
 from backup_assets.cli.arguments import parser
 from backup_assets.offsite.assets import ASSETS, CHECK, CROSS_COPY
 from backup_assets.offsite.encrypted_assets import CHECK as ENCRYPTED_CHECK
@@ -27,9 +28,9 @@ from backup_assets.restore.drill_assets import ASSET as DRILL
 from backup_assets.restore.rotation_assets import IN_TIME as ROTATION_IN_TIME
 from backup_assets.retention.assets import CHECK as RETENTION_CHECK
 from backup_assets.sets.manifest import ServerFacts
-from backup_assets.settings import load_settings
 from backup_assets.settings_docs import settings_page
-from backup_assets.settings_env import VARIABLES
+from backup_assets.settings_loading import load_settings
+from backup_assets.settings_variables import VARIABLES
 from backup_assets.watch.checks import CHECKS as WATCH_CHECKS
 from backup_assets.watch.figures import ObjectiveName
 from backup_assets.watch.kinds import Kind

@@ -10,7 +10,8 @@ import pytest
 
 from backup_assets.local import local_store, place_of
 from backup_assets.restore.attachments import STOCK_RESTORE
-from backup_assets.settings import AttachmentsSettings, DumpSettings, EncryptionSettings, SecretsSettings
+from backup_assets.settings_capture import AttachmentsSettings, DumpSettings, SecretsSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
 from backup_assets_tests.docs.by_hand import (

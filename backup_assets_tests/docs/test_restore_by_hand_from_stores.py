@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import copy_slot
 from backup_assets.offsite.encrypted import encrypt_sets, remove_plain_files
-from backup_assets.settings import AttachmentsSettings, EncryptionSettings, SecretsSettings, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import AttachmentsSettings, SecretsSettings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, gpg
 from backup_assets_tests.docs.by_hand import (
     CHOICE,

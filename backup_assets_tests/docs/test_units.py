@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.cli.arguments import parser
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.docs.pages import DOCS, blocks_of
 
 SYSTEMD = DOCS / "units" / "systemd"

@@ -17,7 +17,8 @@ import pytest
 from pydantic import SecretStr
 
 from backup_assets.postgres.clients import find_clients
-from backup_assets.settings import ContainerSettings, DatabaseSettings, ServerSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_server import ContainerSettings, ServerSettings
 
 #: `docker` where a daemon runs (found by DOCKER_HOST); everywhere else podman, which needs none.
 ENGINE = os.environ.get("CONTAINER_ENGINE", "podman")

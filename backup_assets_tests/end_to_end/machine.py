@@ -23,7 +23,8 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from backup_assets.instance import PACKAGED_CONFIG
 from backup_assets.postgres.cluster import Cluster
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.end_to_end.moved_clock import MovedClock
 from backup_assets_tests.ports import free_port
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.throw_away import throw_away_cluster

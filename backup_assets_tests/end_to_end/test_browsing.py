@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Browser
 
-from backup_assets.capture.capture import Capture, CaptureRequest
+from backup_assets.capture.capture import Capture
+from backup_assets.capture.request import CaptureRequest
 from backup_assets.demo.erp import ensure_erp
 from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.demo.server import stop_demo_server
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.end_to_end.browsing import (
     launch_backfill,
     launch_backup,

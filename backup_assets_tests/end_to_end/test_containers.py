@@ -18,7 +18,10 @@ from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import Session, open_session
 from backup_assets.restore.database import Selection
 from backup_assets.restore.restore import Restore, Restored, RestoreRequest
-from backup_assets.settings import ContainerSettings, DumpSettings, Settings, VerificationSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import DumpSettings
+from backup_assets.settings_restore import VerificationSettings
+from backup_assets.settings_server import ContainerSettings
 from backup_assets_tests.end_to_end.containers import (
     ENGINE,
     Box,
@@ -383,7 +386,7 @@ def test_a_container_that_is_killed_under_a_dump_leaves_no_set(tmp_path: Path):
 def test_nothing_runs_on_in_the_container_when_we_are_killed(box: Box, tmp_path: Path):
     name = box.new_database(INVOICES)
     script = (
-        "import sys; from pathlib import Path; from backup_assets.settings import load_settings;"
+        "import sys; from pathlib import Path; from backup_assets.settings_loading import load_settings;"
         "from backup_assets_tests.sources import capture; capture(load_settings(directory=Path(sys.argv[1])))"
     )
     variables = {

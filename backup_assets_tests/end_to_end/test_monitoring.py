@@ -14,8 +14,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from backup_assets.capture.assets import pool_of
 from backup_assets.instance import PACKAGED_CONFIG
+from backup_assets.queueing import pool_of
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.runs import ended_runs
 from backup_assets_tests.cli.conftest import variables_of

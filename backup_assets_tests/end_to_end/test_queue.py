@@ -15,9 +15,9 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
-from backup_assets.capture.assets import COMMAND_LINE, STARTED_BY
+from backup_assets.command_runs import COMMAND_LINE, STARTED_BY
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.offsite.test_assets import LOCATION
 
 pytestmark = pytest.mark.slow

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.capture.capture import Captured
 from backup_assets.capture.dump import LOCK_WAIT
+from backup_assets.capture.request import Captured
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.postgres.cluster import Cluster
-from backup_assets.settings import DumpSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import DumpSettings
 from backup_assets_tests.conftest import ClusterOf, SourceOf
 from backup_assets_tests.end_to_end.stock_tools import (
     content_of,

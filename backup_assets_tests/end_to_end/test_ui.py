@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from backup_assets.capture.capture import local_store, place_of
 from backup_assets.demo.object_server import stop_demo_object_server
 from backup_assets.demo.server import stop_demo_server
+from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import ScheduleSettings, Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.slots import Slots
 from backup_assets_tests.end_to_end.dagster_ui import (
     LOCATION,

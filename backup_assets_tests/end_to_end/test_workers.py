@@ -29,13 +29,14 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
 
-from backup_assets.capture.assets import pool_of
 from backup_assets.definitions import build_definitions
 from backup_assets.instance import instance_config
 from backup_assets.local import WORK_DIRECTORY, local_store, place_of, work_directory
+from backup_assets.queueing import pool_of
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.conftest import ClusterOf
 from backup_assets_tests.end_to_end.test_monitoring import dumping, locked, sessions
 from backup_assets_tests.instances.engine import Container, Engine, an_engine

@@ -21,7 +21,8 @@ from backup_assets.capture.automation import backup_assets_of, slots_of
 from backup_assets.instance import PACKAGED_CONFIG
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.cluster import Cluster
-from backup_assets.settings import Settings, load_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import load_settings
 from backup_assets.slots import Slots
 from backup_assets_tests.end_to_end.dagster_ui import DagsterUi, running_ui
 from backup_assets_tests.midday import TODAY, ZONE

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import AttachmentsSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import AttachmentsSettings
 from backup_assets_tests.conftest import ClusterOf
 from backup_assets_tests.restore.restoring import TABLES, Erp, databases_of, drop_new, unique
 from backup_assets_tests.sources import Source, connect, make_database

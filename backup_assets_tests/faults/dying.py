@@ -17,12 +17,15 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from backup_assets.capture.capture import Capture, CaptureRequest
+from backup_assets.capture.capture import Capture
+from backup_assets.capture.request import CaptureRequest
 from backup_assets.local import local_store, place_of
 from backup_assets.restore.restore import Restore, RestoreRequest
 from backup_assets.restore.verification import verify_set
 from backup_assets.sets.catalog import Catalog
-from backup_assets.settings import AttachmentsSettings, DatabaseSettings, ServerSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_capture import AttachmentsSettings
+from backup_assets.settings_server import ServerSettings
 from backup_assets_tests.sources import no_progress
 
 

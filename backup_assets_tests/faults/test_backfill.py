@@ -14,7 +14,8 @@ from backup_assets.named_stores import store_named
 from backup_assets.offsite.copies import copy_slot
 from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import ScheduleSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.ciphers.keys import AgeKeys
 from backup_assets_tests.faults.test_off_site import encrypting
 from backup_assets_tests.offsite.copying import file_in, flip_a_bit, hold, local_set, sets_in, settings_with

@@ -24,7 +24,9 @@ from backup_assets.retention.pruning import prune, survey
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.deletion import delete_sets
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import EncryptionSettings, RetentionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets.stores.contract import ConflictingObject, Store
 from backup_assets_tests.ciphers.keys import AgeKeys
 from backup_assets_tests.offsite.copying import copied, folder_store, hold, sets_in, settings_with

@@ -10,7 +10,8 @@ from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copies import Copied, copy_sets, copy_slot
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import DatabaseSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.contract import Store
 from backup_assets_tests.sets.examples import ERP4, put_set
 from backup_assets_tests.sources import no_log

@@ -15,7 +15,8 @@ from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.offsite.copied import Copied
 from backup_assets.offsite.cross_copies import cross_copy_slot
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_location import client_of
 from backup_assets_tests.offsite.copying import SLOT, settings_with
@@ -24,7 +25,7 @@ from backup_assets_tests.sources import no_log
 from backup_assets_tests.stores.faulty import Stopped
 from backup_assets_tests.stores.object_server import Identity, ObjectServer
 
-ROLES: tuple[Identity, ...] = ("admin", "writer", "reader")
+ROLES: tuple[Identity, ...] = ("admin", "writer", "tagger", "reader")
 
 
 def use_profiles(server: ObjectServer, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from backup_assets.named_stores import store_named
 from backup_assets.offsite.assets import copy_asset_keys
-from backup_assets.settings import Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.cli.conftest import Command, a_configured_database, an_empty_directory, command
 from backup_assets_tests.offsite.copying import copied, hold, sets_in, settings_with
 from backup_assets_tests.sets.examples import a_manifest

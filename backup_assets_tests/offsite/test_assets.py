@@ -19,7 +19,9 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from backup_assets.definitions import build_definitions
 from backup_assets.offsite import assets
 from backup_assets.offsite.assets import copy_asset_keys
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.cli.conftest import variables_of
 from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
@@ -344,7 +346,7 @@ def test_a_set_that_is_damaged_in_the_first_bucket_makes_the_run_red(
 LOCATION = """
 from datetime import UTC, datetime
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import load_settings
+from backup_assets.settings_loading import load_settings
 defs = build_definitions(load_settings(), datetime.now(UTC))
 """
 

@@ -14,7 +14,8 @@ from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.restore.fetch import fetch_set
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.records import HoldRecord
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.contract import ConflictingObject
 from backup_assets_tests.ciphers.keys import AgeKeys
 from backup_assets_tests.offsite.copying import copied, hold, local_set

@@ -17,7 +17,8 @@ from moto import mock_aws
 
 from backup_assets.errors import CheckFailed, TransientFault
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_location import client_of
 from backup_assets_tests.offsite.copying import hold, local_set

@@ -13,7 +13,8 @@ from backup_assets.offsite.copies import sets_of_slot
 from backup_assets.offsite.encrypted import EncryptedSet, encrypt_sets, remove_plain_files
 from backup_assets.sets.manifest import Manifest
 from backup_assets.sets.records import VerificationRecord
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.contract import ConflictingObject
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings
 from backup_assets_tests.offsite.copying import (

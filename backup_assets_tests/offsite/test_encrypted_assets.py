@@ -9,7 +9,9 @@ import pytest
 
 from backup_assets.definitions import build_definitions
 from backup_assets.local import local_store, place_of
-from backup_assets.settings import EncryptionSettings, ScheduleSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.ciphers.keys import AgeKeys
 from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store

@@ -11,7 +11,7 @@ from backup_assets.postgres.container import Container, container_fault
 from backup_assets.process import ProgramFailed
 
 BOX = Container("podman", "erp-db")
-#: As docker 20.10, docker 28, and podman 4.3 say it.
+#: As docker 20.10, docker 28 and 29, and podman 4.3 say it.
 SAID = (
     (1, "Error: No such container: erp-db", "there is no container erp-db"),
     (1, "Error response from daemon: No such container: erp-db", "there is no container erp-db"),
@@ -29,7 +29,17 @@ SAID = (
     (-9, "", "pg_dump in container erp-db (podman) was killed"),
     (
         1,
+        "WARNING: Error loading config file: config.json\nError response from daemon: No such container: erp-db",
+        "there is no container erp-db",
+    ),
+    (
+        1,
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+        "the container engine podman does not work",
+    ),
+    (
+        1,
+        "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if the …",
         "the container engine podman does not work",
     ),
 )
@@ -51,7 +61,15 @@ def test_what_the_engine_says_is_told_in_words_of_the_settings(code: int, said: 
 
 @pytest.mark.parametrize(
     "said",
-    ["pg_dump: error: query failed: ERROR:  permission denied for table t", "pg_dump: error: the job is not running"],
+    [
+        "pg_dump: error: query failed: ERROR:  permission denied for table t",
+        "pg_dump: error: the job is not running",
+        'ERROR:  55000: subscription "s" is not running',
+        "ERROR: permission denied while trying to connect",
+        "ERROR:  P0001: paused\nHINT:  no such container",
+        "pg_restore: error: could not execute query: ERROR:  x\nCommand was: SELECT '\nError: no such container'",
+    ],
+    ids=["denied", "job", "a server's error", "another error", "a server's hint", "a statement that says Error"],
 )
 def test_what_a_program_says_stays_its_own_failure(said: str):
     fault = container_fault(BOX, "pg_dump", failed(1, said))

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backup_assets.errors import EnvironmentFault
+from backup_assets.errors import EnvironmentFault, TransientFault
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.names import is_plain
 from backup_assets.postgres.server import Server
-from backup_assets.postgres.session import Session, one_value, open_session
-from backup_assets.settings import ContainerSettings
+from backup_assets.postgres.session import Session, one_value, open_session, text_value
+from backup_assets.settings_server import ContainerSettings
 from backup_assets_tests.other_encodings import make_euc_jp, own_server
 from backup_assets_tests.postgres.engines import an_engine
+from backup_assets_tests.sources import connect
 
 
 @pytest.fixture
@@ -44,6 +45,27 @@ def test_a_rejected_statement_ends_its_transaction_only(a_session: Session):
 
     assert "current transaction is aborted" in caught.value.why
     assert one_value(a_session, "SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("later", [0, 100])
+def test_a_session_that_is_lost_after_a_rejected_statement_is_no_fault_of_the_engine(
+    a_cluster: Cluster, tmp_path: Path, later: int
+):
+    engine = ContainerSettings(name="erp-db", engine=str(an_engine(tmp_path, a_cluster)))
+    server = Server.from_settings(a_cluster.server_settings().model_copy(update={"container": engine}))
+
+    with pytest.raises(TransientFault, match="lost the session") as caught, open_session(server, "postgres") as session:
+        with pytest.raises(EnvironmentFault, match="rejected or lost a statement"):
+            session.execute("SELECT 1/0")
+        for _ in range(later):
+            session.execute("SELECT")
+        backend = text_value(session, "SELECT pg_backend_pid()")
+        with connect(a_cluster, "postgres") as connection:
+            connection.execute(f"SELECT pg_terminate_backend({backend}, 60000)".encode())
+        one_value(session, "SELECT 1")
+
+    assert "terminating connection" in caught.value.why
+    assert not later or "division by zero" not in caught.value.why
 
 
 def test_the_excerpt_of_a_rejected_statement_is_not_repeated(a_session: Session):

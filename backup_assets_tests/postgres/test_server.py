@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from backup_assets.postgres.clients import Clients, choose_clients, find_clients
 from backup_assets.postgres.server import Server, database_argument
 from backup_assets.process import run
-from backup_assets.settings import ContainerSettings, ServerSettings
+from backup_assets.settings_server import ContainerSettings, ServerSettings
 from backup_assets_tests.sources import Source
 
 CLIENTS = Clients(Path("/opt/pg/bin"), "17.1", 17, True, "configured")

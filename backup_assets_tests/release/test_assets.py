@@ -16,7 +16,9 @@ from backup_assets.local import place_of
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.release.assets import ASSET
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import EncryptionSettings, ScheduleSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.offsite.copying import folder_store

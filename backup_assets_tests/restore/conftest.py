@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.postgres.cluster import Cluster
-from backup_assets.settings import AttachmentsSettings
+from backup_assets.settings_capture import AttachmentsSettings
 from backup_assets_tests.conftest import SourceOf
 from backup_assets_tests.restore.restoring import TABLES, Erp, databases_of, drop_new
 from backup_assets_tests.sources import connect

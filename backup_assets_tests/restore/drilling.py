@@ -14,7 +14,10 @@ from backup_assets.restore.drill import run_drill
 from backup_assets.restore.drill_report import Drilled
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import DrillSettings, HttpCheck, ObjectivesSettings, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_restore import DrillSettings, HttpCheck
+from backup_assets.settings_stores import StoreSettings
+from backup_assets.settings_watch import ObjectivesSettings
 from backup_assets_tests.ports import free_port
 from backup_assets_tests.restore.restoring import Erp
 from backup_assets_tests.sources import no_log

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.local import local_store, place_of
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.restore.restore import Restore, Restored, RestoreRequest

@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from backup_assets.errors import Refused
 from backup_assets.local import local_store
 from backup_assets.restore.attachments_alone import restore_attachments_alone
-from backup_assets.settings import load_settings
+from backup_assets.restore.restore import Restore, RestoreRequest
+from backup_assets.settings_loading import load_settings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.cli.conftest import Command, a_configured_database, an_empty_directory, attachments, command
-from backup_assets_tests.restore.restoring import Erp, databases_of, files_of
+from backup_assets_tests.restore.restoring import Erp, databases_of, files_of, quiet, unique
 from backup_assets_tests.sources import Source, capture, catalog_of
 
 __all__ = ["a_configured_database", "an_empty_directory", "attachments", "command"]
@@ -105,6 +109,59 @@ def test_drop_old_keeps_files_that_came_after_the_plan_was_shown(an_erp: Erp) ->
     assert outcome.kept is not None
     assert [path.name for path in outcome.kept.iterdir()] == ["precious.pdf"]
     assert said[-1].startswith(f"attachments {outcome.kept} is kept")
+
+
+def alone(erp: Erp, *, log: Callable[[str], None] = quiet, to: Path | None = None) -> None:
+    restore_attachments_alone(
+        erp.settings.databases[0], erp.settings, local_store(erp.settings), catalog_of(erp.settings).resolve(), to=to,
+        confirmed=True, log=log,
+    )  # fmt: skip
+
+
+def whole(erp: Erp, *, log: Callable[[str], None] = quiet, **request: Any) -> None:
+    chosen, asked = catalog_of(erp.settings).resolve(), RestoreRequest(**{"confirmed": True, **request})
+    Restore(erp.settings.databases[0], erp.settings, local_store(erp.settings), chosen, asked, log=log).run()
+
+
+def whole_beside(erp: Erp, *, log: Callable[[str], None] = quiet) -> None:
+    whole(erp, log=log, into=unique("copy"), attachments_to=erp.attachments)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(whole, alone), (whole_beside, alone), (alone, alone), (alone, whole), (alone, whole_beside)],
+    ids=["alone beside a whole one", "alone beside one into a copy", "alone twice", "whole beside one alone",
+         "into a copy beside one alone"],
+)  # fmt: skip
+def test_two_restores_of_one_directory_exclude_each_other(
+    an_erp: Erp, first: Callable[..., None], second: Callable[..., None]
+) -> None:
+    an_erp.captured()
+    (an_erp.attachments / "1.pdf").write_text("scribbled over")
+    refusals = list[str]()
+
+    def meanwhile(line: str) -> None:
+        if not refusals:
+            with pytest.raises(Refused, match="another restore") as refused:
+                second(an_erp)
+            refusals.append(line)
+            assert str(an_erp.attachments) in refused.value.what
+            assert "process" in refused.value.why
+
+    first(an_erp, log=lambda line: meanwhile(line) if line.startswith(("attachments: ", "will replace")) else None)
+
+    assert len(refusals) == 1
+    assert (an_erp.attachments / "1.pdf").read_text() == "invoice 1"
+    alone(an_erp, to=an_erp.attachments.with_name("others"))
+
+
+def test_restores_of_two_directories_do_not_wait_for_each_other(an_erp: Erp) -> None:
+    an_erp.captured()
+    others = an_erp.attachments.with_name("others")
+
+    alone(an_erp, log=lambda line: alone(an_erp, to=others) if line.startswith("will replace") else None)
+
+    assert files_of(others) == files_of(an_erp.attachments)
 
 
 def test_an_encrypted_copy_gives_its_attachments_to_whoever_has_the_key(

@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backup_assets.capture.capture import Captured
+from backup_assets.capture.request import Captured
 from backup_assets.definitions import build_definitions
 from backup_assets.errors import Refused
 from backup_assets.restore.checks import sets_to_prove
-from backup_assets.settings import ScheduleSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.midday import TODAY, ZONE
 from backup_assets_tests.restore.restoring import Erp, flip_bit, path_of, reseal
 from backup_assets_tests.sets.examples import proof_of

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from backup_assets.compressed import CompressedFile
 from backup_assets.errors import CheckFailed, EnvironmentFault
@@ -26,7 +30,7 @@ from backup_assets.sets.manifest import Artifact
 from backup_assets_tests.conftest import SourceOf
 from backup_assets_tests.full_disk import files_no_larger_than
 from backup_assets_tests.restore.restoring import TABLES, rows_of, unique
-from backup_assets_tests.sources import Source, make_database
+from backup_assets_tests.sources import Source, connect, make_database
 
 OWNED = [("public", "a"), ("public", "a b"), ("s", "t")]
 LISTING = [
@@ -168,3 +172,96 @@ def test_the_first_error_ends_a_restore(a_tidy_server: Cluster, source_of: Sourc
         restore_archive(source.server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
 
     assert 'relation "customers" already exists' in failure.value.why
+
+
+def a_weak_role(cluster: Cluster, into: str) -> Server:
+    """Return the server as somebody who owns the new database ``into``, and nothing else."""
+    name = unique("weak")
+    with connect(cluster, "postgres") as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")  # type: ignore[arg-type]
+    make_database(cluster, into, f"ALTER DATABASE {into} OWNER TO {name}")
+    return Server(str(cluster.socket_directory), cluster.port, name, SecretStr("secret"))
+
+
+LONG_BODY = "SELECT 'a long function';" * 10 + "\n"
+LONG_FUNCTION = f"CREATE FUNCTION f() RETURNS text LEAKPROOF LANGUAGE sql AS $$\n{LONG_BODY * 500}$$"
+
+
+@pytest.mark.parametrize(
+    ("statements", "words"),
+    [
+        (("CREATE TABLE t ()", "ALTER TABLE t OWNER TO {other}"), 'must be able to SET ROLE "{other}"'),
+        (("CREATE SCHEMA s AUTHORIZATION {other}",), 'must be able to SET ROLE "{other}"'),
+        (("CREATE FUNCTION f(cstring) RETURNS int LANGUAGE internal AS 'int4in'",), "permission denied for language"),
+        ((LONG_FUNCTION,), "only superuser can define a leakproof function"),
+        (("CREATE PUBLICATION p FOR ALL TABLES",), "must be superuser to create FOR ALL TABLES"),
+    ],
+    ids=["owner of a table", "owner of a schema", "language", "a long statement", "publication"],
+)
+def test_a_role_that_may_not_restore_says_nothing_against_the_dump(
+    a_tidy_server: Cluster, source_of: SourceOf, tmp_path: Path, statements: tuple[str, ...], words: str
+):
+    other, into = unique("other"), unique("copy")
+    server = a_weak_role(a_tidy_server, into)
+    source = source_of(a_tidy_server, f"CREATE ROLE {other}", *(one.format(other=other) for one in statements))
+    archive = Archive(dump_of(source, tmp_path / "d.dump", "-Fc"), directory_format=False)
+
+    with pytest.raises(EnvironmentFault, match=f"{server.user} may not do what the dump needs") as fault:
+        restore_archive(server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
+
+    assert words.format(other=other) in fault.value.why
+    assert "a long function" not in str(fault.value)
+    assert "superuser" in fault.value.remedy
+
+
+def test_a_right_that_the_dump_itself_lacks_makes_it_fail_for_whoever_may_do_anything(
+    a_tidy_server: Cluster, source_of: SourceOf, tmp_path: Path
+):
+    owner, into = unique("owner"), unique("copy")
+    source = source_of(
+        a_tidy_server,
+        f"CREATE ROLE {owner}",
+        "CREATE TABLE rates AS SELECT 2 AS rate",
+        f"GRANT SELECT ON rates TO {owner}",  # which a restore gives back last
+        "CREATE FUNCTION rated(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+        "'BEGIN RETURN $1 * (SELECT max(rate) FROM public.rates); END'",
+        "CREATE TABLE t AS SELECT 1 AS n",
+        f"ALTER TABLE t OWNER TO {owner}",
+        "CREATE INDEX by_rate ON t (public.rated(n))",
+    )
+    archive = Archive(dump_of(source, tmp_path / "d.dump", "-Fc"), directory_format=False)
+    make_database(a_tidy_server, into)
+
+    with pytest.raises(CheckFailed, match="rejected the dump") as failure:
+        restore_archive(source.server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
+
+    assert "permission denied for table rates" in failure.value.why
+
+
+@pytest.fixture
+def a_directory_for_all() -> Iterator[Path]:
+    """Return a directory that the server's user can reach."""
+    path = Path(tempfile.mkdtemp(prefix="ba-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_file_that_the_server_may_not_read_says_nothing_against_the_dump(
+    a_tidy_server: Cluster, source_of: SourceOf, a_directory_for_all: Path, tmp_path: Path
+):
+    library, into = a_directory_for_all / "own.so", unique("copy")
+    shutil.copy(next(a_tidy_server.binaries.directory.parent.rglob("dict_snowball.so")), library)
+    library.chmod(0o755)
+    source = source_of(
+        a_tidy_server,
+        f"CREATE FUNCTION f(internal) RETURNS internal LANGUAGE c AS '{library}', 'dsnowball_init'",
+    )
+    archive = Archive(dump_of(source, tmp_path / "d.dump", "-Fc"), directory_format=False)
+    make_database(a_tidy_server, into)
+    library.chmod(0)
+
+    with pytest.raises(EnvironmentFault, match="could not do its work") as fault:
+        restore_archive(source.server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
+
+    assert "Permission denied" in fault.value.why

@@ -10,7 +10,8 @@ import pytest
 from backup_assets.local import place_of
 from backup_assets.named_stores import store_named
 from backup_assets.restore.download import README, download_set
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.cli.test_sets import client_environment, restored_by_hand
 from backup_assets_tests.offsite.copying import flip_a_bit
 from backup_assets_tests.restore.restoring import Erp, files_of

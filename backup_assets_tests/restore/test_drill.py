@@ -19,7 +19,10 @@ from backup_assets.restore.drill_report import Drilled
 from backup_assets.sets.deletion import delete_sets
 from backup_assets.sets.leftovers import leftovers
 from backup_assets.sets.records import DrillRecord
-from backup_assets.settings import DrillSettings, EncryptionSettings, HttpCheck, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_restore import DrillSettings, HttpCheck
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.offsite.copying import folder_store
 from backup_assets_tests.restore.drilling import (
@@ -127,6 +130,22 @@ def test_a_drill_counts_after_a_verification_that_a_wrong_clock_dated_ahead(sett
     (one,) = sets_in(settings, "usb")
     assert [record.passed for record in one.verifications][-2:] == [False, True]
     assert proof_of(one) is not None
+    assert any("a clock was wrong" in note for note in done.notes)
+
+
+def test_a_drill_says_after_which_drills_it_was_made_that_a_wrong_clock_dated_ahead(settings: Settings):
+    copied_to_usb = capture(settings).manifest
+    copied_to(settings, "usb")
+    first = drilled(settings).record
+    assert first is not None
+    assert first.after is None
+    ahead = first.model_copy(update={"started_at": first.started_at + timedelta(hours=20)})
+    put_record(store_named(settings, "usb"), ahead, place_of(settings.databases[0], settings))
+
+    done = drilled(settings)
+
+    assert done.record is not None
+    assert (done.record.set_id, done.record.after) == (copied_to_usb.id, (ahead.started_at,))
     assert any("a clock was wrong" in note for note in done.notes)
 
 

@@ -9,7 +9,10 @@ import dagster as dg
 import pytest
 
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import DatabaseSettings, DrillSettings, ScheduleSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_restore import DrillSettings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.offsite.copying import folder_store
 from backup_assets_tests.restore.drilling import copied_to, sets_in, with_drill
 from backup_assets_tests.restore.restoring import Erp

@@ -6,7 +6,9 @@ import pytest
 
 from backup_assets.errors import SettingsError
 from backup_assets.restore.drill_choice import drill_store
-from backup_assets.settings import DatabaseSettings, DrillSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_restore import DrillSettings
+from backup_assets.settings_stores import StoreSettings
 
 USB = StoreSettings(name="usb", kind="folder", directory=Path("/usb"))
 HOST = StoreSettings(name="host", kind="ssh", host="backup", remote_dir="/srv/backups")

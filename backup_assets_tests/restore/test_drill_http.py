@@ -11,7 +11,7 @@ import pytest
 
 from backup_assets.errors import CheckFailed
 from backup_assets.restore.drill_http import require_answer, require_nobody_answers
-from backup_assets.settings import HttpCheck
+from backup_assets.settings_restore import HttpCheck
 from backup_assets_tests.ports import free_port
 
 

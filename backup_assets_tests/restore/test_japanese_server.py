@@ -26,7 +26,7 @@ from backup_assets.process import run
 from backup_assets.restore.database import Archive, restore_archive
 from backup_assets.restore.server_words import CREATE_THE_ROLE
 from backup_assets.restore.swap import swap_database
-from backup_assets.settings import ContainerSettings
+from backup_assets.settings_server import ContainerSettings
 from backup_assets_tests.conftest import SourceOf
 from backup_assets_tests.other_encodings import make_euc_jp
 from backup_assets_tests.postgres.engines import an_engine
@@ -231,6 +231,21 @@ def test_a_role_that_the_server_lacks_is_named_with_what_to_do(
         restore_archive(server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
 
     assert caught.value.remedy == CREATE_THE_ROLE
+
+
+def test_a_role_that_may_not_restore_says_nothing_against_the_dump(
+    a_japanese_cluster: Cluster, source_of: SourceOf, tmp_path: Path
+):
+    role, into = unique("other"), unique("copy")
+    source = source_of(a_japanese_cluster, f"CREATE ROLE {role}", "CREATE TABLE t ()", f"ALTER TABLE t OWNER TO {role}")
+    archive = Archive(dump_of(source, tmp_path), directory_format=False)
+    server = a_role_of(a_japanese_cluster, superuser=False)
+    make_database(a_japanese_cluster, into, f"ALTER DATABASE {into} OWNER TO {server.user}")
+
+    with pytest.raises(EnvironmentFault, match="may not do what the dump needs") as caught:
+        restore_archive(server, CLIENTS, archive, into, tmp_path, jobs=1, timeout=60)
+
+    assert f'ロール"{role}"のメンバでなければなりません' in caught.value.why
 
 
 def test_roles_in_two_encodings_are_said_with_what_to_do(a_japanese_cluster: Cluster, tmp_path: Path):

@@ -21,7 +21,9 @@ from backup_assets.restore.restore import Restore, Restored, RestoreRequest
 from backup_assets.restore.verification import Proof, verify_set
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.records import Level
-from backup_assets.settings import DumpSettings, EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_capture import DumpSettings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store
 from backup_assets_tests.restore.restoring import Erp, quiet

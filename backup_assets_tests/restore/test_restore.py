@@ -5,7 +5,7 @@ import subprocess
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -270,6 +270,35 @@ def test_when_the_files_cannot_be_replaced_the_database_is_as_it_was(an_erp: Erp
     (record,) = records(an_erp, captured.manifest.id)
     assert not record.passed
     assert record.kept_old_database is None
+
+
+def test_when_the_files_cannot_be_replaced_nothing_that_was_written_meanwhile_is_lost(an_erp: Erp):
+    an_erp.source.execute("CREATE TABLE bookings (id int GENERATED ALWAYS AS IDENTITY)")
+    an_erp.captured()
+    booked, begun, stop = list[int](), threading.Event(), threading.Event()
+
+    def book() -> None:
+        while not stop.is_set():
+            with suppress(psycopg.Error), an_erp.source.connect() as connection:
+                while not stop.is_set():
+                    inserted = connection.execute("INSERT INTO bookings DEFAULT VALUES RETURNING id").fetchall()
+                    booked.append(inserted[0][0])
+                    begun.set()
+
+    threads = [threading.Thread(target=book, daemon=True) for _ in range(3)]
+    with a_mount_point(an_erp.attachments):
+        for thread in threads:
+            thread.start()
+        try:
+            assert begun.wait(120)
+            with pytest.raises(EnvironmentFault, match="could not be replaced; it is as it was"):
+                an_erp.restore()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    assert an_erp.source.value("SELECT count(*) FROM bookings") >= len(booked)
 
 
 def test_when_the_files_cannot_be_placed_a_lost_database_stays_lost(an_erp: Erp):

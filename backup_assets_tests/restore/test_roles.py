@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from pydantic import SecretStr
 from backup_assets.errors import CheckFailed, EnvironmentFault
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.server import Server
-from backup_assets.postgres.session import open_session
-from backup_assets.restore.roles import RestoredRoles, restore_roles, select_statements
-from backup_assets_tests.restore.restoring import Erp, can_log_in, server_state, unique
+from backup_assets.postgres.session import one_value, open_session
+from backup_assets.restore.roles import RestoredRoles, restore_roles, select_statements, session_for_roles
+from backup_assets_tests.other_encodings import own_server
+from backup_assets_tests.restore.restoring import Erp, can_log_in, databases_of, server_state, unique
 from backup_assets_tests.sources import connect
 
 END = "\n--\n-- PostgreSQL database cluster dump complete\n--\n"
@@ -25,6 +27,9 @@ GRANT ALL ON TABLESPACE fast TO clerk;
 GRANT clerk TO "Some ""body""" WITH INHERIT TRUE GRANTED BY postgres;
 GRANT readers TO clerk GRANTED BY postgres;
 '''
+
+
+ENCODINGS = ("SQL_ASCII", "UTF8", "EUC_JP")
 
 
 def restored(cluster: Cluster, path: Path) -> RestoredRoles:
@@ -101,6 +106,34 @@ def test_roles_are_restored_on_a_server_and_twice_is_as_once(a_tidy_server: Clus
     assert second.created == ()
     assert can_log_in(a_tidy_server, role, "secret")
     assert server_state(a_tidy_server) == state
+
+
+@pytest.fixture(scope="module")
+def a_server_of_encodings() -> Iterator[Cluster]:
+    """A server with an empty database of each encoding, by its name."""
+    with own_server() as cluster:
+        with connect(cluster, "postgres") as connection:
+            for one in ENCODINGS:
+                connection.execute(f"CREATE DATABASE \"{one}\" TEMPLATE template0 ENCODING '{one}' LOCALE 'C'".encode())
+        yield cluster
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("there", ENCODINGS)
+def test_a_role_is_found_in_a_database_of_its_encoding_whatever_that_of_the_server_is(
+    a_server_of_encodings: Cluster, tmp_path: Path, encoding: str, there: str
+):
+    path, server = tmp_path / "globals.sql", Server.from_settings(a_server_of_encodings.server_settings())
+    path.write_text(f'CREATE ROLE "経理";\nALTER ROLE "経理" SET app.title = \'経理部\';\n{END}', encoding="utf-8")
+    before = databases_of(a_server_of_encodings)
+
+    with open_session(server, there) as session, session_for_roles(server, session, encoding, "unused") as fitting:
+        restore_roles(fitting, path)
+
+    assert databases_of(a_server_of_encodings) == before
+    with open_session(server, encoding) as session:
+        assert one_value(session, "SELECT rolconfig FROM pg_roles WHERE rolname = '経理'") == "{app.title=経理部}"
+        session.execute('DROP ROLE "経理"')
 
 
 def test_a_script_without_its_end_changes_nothing(a_tidy_server: Cluster, tmp_path: Path):

@@ -18,7 +18,9 @@ from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.restore.rotation import LOCK, Copy, copies_of, due, rotate
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.records import VerificationRecord
-from backup_assets.settings import DatabaseSettings, EncryptionSettings, Settings, VerificationSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_restore import VerificationSettings
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.offsite.copying import copied, flip_a_bit, folder_store, settings_with
 from backup_assets_tests.restore.restoring import path_of

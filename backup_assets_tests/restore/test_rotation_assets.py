@@ -15,7 +15,9 @@ from backup_assets.local import local_store, place_of
 from backup_assets.restore.rotation_assets import ASSET
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import Settings, VerificationSettings, WatchSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_restore import VerificationSettings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets.watch.rounds import make_round
 from backup_assets.watch.sensors import runs_reader
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store, sets_in, settings_with

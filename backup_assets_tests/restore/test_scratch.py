@@ -14,7 +14,9 @@ from backup_assets.postgres.session import one_value, open_session
 from backup_assets.postgres.throw_away import throw_away_cluster
 from backup_assets.restore.scratch import scratch_server
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import ServerSettings, Settings, VerificationSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_restore import VerificationSettings
+from backup_assets.settings_server import ServerSettings
 from backup_assets_tests.conftest import ClusterOf
 from backup_assets_tests.restore.restoring import Erp, reseal, server_state, verified
 from backup_assets_tests.sources import catalog_of, make_database

@@ -17,7 +17,8 @@ from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.deletion import delete_set
 from backup_assets.sets.manifest import Artifact, Manifest, SecretsFacts
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.ciphers.keys import AgeKeys, Keyrings, flipped
 from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_artifacts

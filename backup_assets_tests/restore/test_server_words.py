@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from backup_assets.restore.server_words import is_not_the_archive, lacks_role, of_pg_restore, of_session
+from backup_assets.process import LEFT_OUT
+from backup_assets.restore.server_words import is_not_the_archive, lacks_right, lacks_role, of_pg_restore, of_session
 
 REJECTED = """\
 pg_restore: while PROCESSING TOC:
@@ -42,6 +43,12 @@ def test_the_end_of_a_long_statement_is_not_told_without_its_beginning():
     assert "the server's log" in told
 
 
+def test_what_follows_the_first_errors_of_a_long_statement_is_not_told():
+    error = REJECTED.splitlines()[-1]
+
+    assert of_pg_restore(f"{error}\n{LEFT_OUT}\n    password 'secret'\n);\n") == error
+
+
 def test_the_statement_of_a_session_is_not_told():
     assert of_session("role \"api\" does not exist in: ALTER ROLE api SET app.key TO 'secret'") == (
         'role "api" does not exist'
@@ -52,6 +59,43 @@ def test_the_statement_of_a_session_is_not_told():
 def test_a_missing_role_is_known_by_the_servers_words(name: str):
     assert lacks_role(f'ERROR:  role "{name}" does not exist')
     assert not lacks_role(f'ERROR:  relation "{name}" does not exist')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "permission denied for schema hidden",
+        'permission denied to create extension "dblink"',
+        'must be member of role "api"',
+        'must be able to SET ROLE "api"',
+        "must be owner of function f",
+        "must be superuser to create a base type",
+        "only superuser can define a leakproof function",
+        'query would be affected by row-level security policy for table "t"',
+        "スキーマ hidden へのアクセスが拒否されました",
+        '機能拡張"dblink"を作成する権限がありません',
+        'ロール"api"のメンバでなければなりません',
+        "関数 f の所有者である必要があります",
+        "基本型を作成するにはスーパーユーザーである必要があります",
+        "スーパーユーザーのみがリークプルーフ関数を定義することができます",
+        '問い合わせはテーブル"t"に対する行レベルセキュリティポリシの影響を受けます',
+    ],
+)
+def test_a_right_that_is_missing_is_known_by_the_servers_words(words: str):
+    assert lacks_right(f"pg_restore: error: could not execute query: ERROR:  {words}")
+    assert not is_not_the_archive(f"pg_restore: error: could not execute query: ERROR:  {words}")
+
+
+@pytest.mark.parametrize("words", ['role "api" does not exist', 'relation "t" must be a table', "syntax error"])
+def test_another_error_is_not_taken_for_a_right_that_is_missing(words: str):
+    assert not lacks_right(f"pg_restore: error: could not execute query: ERROR:  {words}")
+
+
+@pytest.mark.parametrize("reason", ["Permission denied", "許可がありません"])
+def test_a_file_that_is_closed_to_the_server_is_not_taken_for_an_archive_that_is_rejected(reason: str):
+    said = f'pg_restore: error: could not execute query: ERROR:  could not open file "base/1": {reason}'
+
+    assert is_not_the_archive(f"{said}\nHINT:  Look at it.")
 
 
 def test_a_job_that_ended_by_an_error_of_the_archive_is_not_taken_for_one_that_was_killed():

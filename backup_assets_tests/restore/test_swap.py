@@ -13,7 +13,7 @@ from backup_assets.errors import EnvironmentFault
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.server import Server
 from backup_assets.restore.swap import maintenance_database, side_name, swap_database, swap_directory
-from backup_assets.settings import ContainerSettings
+from backup_assets.settings_server import ContainerSettings
 from backup_assets_tests.conftest import SourceOf
 from backup_assets_tests.postgres.engines import an_engine
 from backup_assets_tests.restore.lost_answers import lossy_way
@@ -79,6 +79,26 @@ def test_where_neither_is_there_nothing_is_taken_for_replaced(a_pair: tuple[Sour
 
     with pytest.raises(EnvironmentFault, match="could not be replaced"):
         swap_database(live.server, "no such database", unique("lost"), unique("kept"))
+
+
+@pytest.mark.parametrize("in_container", [False, True], ids=["direct", "container"])
+@pytest.mark.parametrize("error", [EnvironmentFault("no room"), KeyboardInterrupt()], ids=["fault", "interruption"])
+def test_what_fails_while_both_are_renamed_takes_their_names_back(
+    a_pair: tuple[Source, Source], tmp_path: Path, in_container: bool, error: BaseException
+):
+    live, new = a_pair
+    engine = ContainerSettings(name="erp-db", engine=str(an_engine(tmp_path, live.cluster)))
+    changed: dict[str, object] = {"container": engine} if in_container else {}
+    server, before = Server.from_settings(live.server_settings(**changed)), server_state(live.cluster)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        swap_database(server, new.name, live.name, unique("kept"), meanwhile=fail)
+
+    assert caught.value is error
+    assert server_state(live.cluster) == before
 
 
 def test_a_name_that_is_taken_replaces_nothing(a_pair: tuple[Source, Source]):

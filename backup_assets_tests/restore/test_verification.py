@@ -13,7 +13,7 @@ from backup_assets.named_stores import catalog_in
 from backup_assets.postgres.clients import choose_clients, find_clients
 from backup_assets.restore.verification import verify_set
 from backup_assets.sets.records import Level
-from backup_assets.settings import VerificationSettings
+from backup_assets.settings_restore import VerificationSettings
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.offsite.copying import flip_a_bit
 from backup_assets_tests.restore.restoring import Erp, path_of, quiet, unique, verified

@@ -15,7 +15,9 @@ from backup_assets.definitions import build_definitions
 from backup_assets.retention.assets import ASSET
 from backup_assets.retention.gone import read_gone
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import RetentionSettings, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.offsite.copying import flip_a_bit, folder_store, sets_in, settings_with
 from backup_assets_tests.retention.test_pruning import FEW, filled, keeping_few, some_credentials
 from backup_assets_tests.sets.examples import ERP4

@@ -14,10 +14,12 @@ from backup_assets.local import local_store
 from backup_assets.named_stores import store_named
 from backup_assets.offsite.encrypted import encrypt_sets
 from backup_assets.retention.holding import Held, Placed, place_hold, release_holds
-from backup_assets.retention.pruning import prune, prune_all
+from backup_assets.retention.pruning import prune, prune_all, survey
 from backup_assets.retention.unread import unread_in
 from backup_assets.sets.manifest import Hold, Manifest
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.sets.records import HoldRecord
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.contract import AccessDenied
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_lifecycle import wanted_rules
@@ -29,7 +31,7 @@ from backup_assets.watch.runs import RunsRead
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.offsite.copying import copied, folder_store, sets_in, settings_with
 from backup_assets_tests.offsite.cross_copying import a_bucket_store, use_profiles
-from backup_assets_tests.sets.examples import ERP4, a_manifest, put_set
+from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_record, put_set
 from backup_assets_tests.sources import no_log
 from backup_assets_tests.stores.object_server import ObjectServer, object_server
 
@@ -195,6 +197,89 @@ def test_the_daily_retention_lets_go_what_is_held_no_longer_and_keeps_a_copy_tha
         assert one.error is None
 
     assert [classes(settings, one) for one in (full, differential, late)] == [{"held"}, {"daily"}, {"held"}]
+
+
+def in_the_bucket_only(settings: Settings, manifest: Manifest, until: datetime | None = None) -> None:
+    """Hold a set as another host does, which has the same bucket and a local store of its own."""
+    hold = HoldRecord(set_id=manifest.id, tool_version="0.1.0", placed_at=NOW, reason="elsewhere", until=until)
+    put_record(bucket(settings), hold)
+
+
+def over_soon(settings: Settings, *manifests: Manifest) -> None:
+    """Hold sets everywhere, until a moment that has passed when anybody looks again."""
+    for one in manifests:
+        held(settings, one, Hold(reason="audit", until=NOW + timedelta(seconds=1)))
+
+
+def retained(settings: Settings, now: datetime) -> None:
+    """Carry the daily retention out, as it is at ``now``."""
+    database = settings.databases[0]
+    done = {
+        one.store: one
+        for one in prune_all(database, settings, apply=True, surveyed=survey(database, settings, now=now))
+    }
+    assert done["s3"].error is None, done["s3"].error
+
+
+def test_who_cannot_read_does_not_let_go_what_only_the_bucket_knows_to_be_held(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    over_soon(settings, full, differential)
+    in_the_bucket_only(settings, full)
+
+    retained(as_role(settings, "tagger"), NOW + DAY)
+
+    assert (classes(settings, full), classes(settings, differential)) == ({"held"}, {"daily"})
+
+
+def test_who_cannot_read_does_not_let_go_a_full_archive_that_a_set_only_the_bucket_knows_may_need(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    over_soon(settings, differential)
+    in_the_bucket_only(settings, differential)
+    local = local_store(settings)
+    for stored in [one for one in local.list(ERP4.root) if differential.id in one.key]:
+        local.delete(stored.key)
+    over_soon(settings, full)
+
+    retained(as_role(settings, "tagger"), NOW + DAY)
+
+    assert (classes(settings, full), classes(settings, differential)) == ({"held"}, {"held"})
+
+
+def test_who_cannot_read_lets_go_whose_every_hold_it_knows_to_be_over(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    over_soon(settings, full, differential)
+
+    retained(as_role(settings, "tagger"), NOW + DAY)
+
+    assert (classes(settings, full), classes(settings, differential)) == ({"monthly"}, {"daily"})
+
+
+def test_a_release_by_who_cannot_read_lets_nothing_go_that_another_host_holds(
+    settings: Settings, full: Manifest
+) -> None:
+    held(settings, full)
+    in_the_bucket_only(settings, full, NOW + 90 * DAY)
+
+    released(as_role(settings, "tagger"), full)
+
+    assert classes(settings, full) == {"held"}
+
+
+def test_a_full_archive_is_not_let_go_while_a_manifest_in_the_bucket_is_damaged(
+    settings: Settings, full: Manifest, differential: Manifest
+) -> None:
+    held(settings, differential)
+    over_soon(settings, full)
+    store = bucket(settings)
+    store.delete(ERP4.manifest_key(differential.id))
+    put(store, ERP4.manifest_key(differential.id), b"damaged")
+
+    retained(settings, NOW + DAY)
+
+    assert classes(settings, full) == {"held"}
 
 
 def test_other_tags_stay_as_they_are(settings: Settings, full: Manifest) -> None:

@@ -14,7 +14,8 @@ from backup_assets.retention.pruning import Pruned, prune_all, survey
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.manifest import Hold
 from backup_assets.sets.records import HoldRecord, parse_record
-from backup_assets.settings import RetentionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets_tests.offsite.copying import folder_store, sets_in, settings_with
 from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_record, put_set
 from backup_assets_tests.sets.histories import DAY, HOUR, NOW, nightly

@@ -10,7 +10,8 @@ from backup_assets.named_stores import store_named
 from backup_assets.retention.gone import GONE, GoneNotes, read_gone
 from backup_assets.retention.pruning import Pruned, prune, survey
 from backup_assets.sets.place import META
-from backup_assets.settings import RetentionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets_tests.offsite.copying import folder_store, settings_with
 from backup_assets_tests.sets.examples import ERP4, put_record, put_set
 from backup_assets_tests.sets.histories import NOW, nightly

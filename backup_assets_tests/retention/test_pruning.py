@@ -12,7 +12,10 @@ from backup_assets.named_stores import store_named
 from backup_assets.retention.pruning import Pruned, policy_of, prune, prune_all, survey
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.records import HoldRecord
-from backup_assets.settings import ObjectivesSettings, RetentionSettings, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
+from backup_assets.settings_stores import StoreSettings
+from backup_assets.settings_watch import ObjectivesSettings
 from backup_assets.stores.contract import AccessDenied, Store
 from backup_assets_tests.offsite.copying import folder_store, sets_in, settings_with
 from backup_assets_tests.sets.examples import put_record, put_set

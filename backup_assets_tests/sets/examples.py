@@ -28,6 +28,7 @@ from backup_assets.sets.records import Level, Problem, Record, VerificationRecor
 from backup_assets.sets.servers import ServerIdentity
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
 ERP4 = Place("erp4", "prod")
 
 
@@ -191,3 +192,18 @@ class ShelfStore:
     def delete(self, key: str) -> None:
         self.deleted.append(key)
         self.objects.pop(key, None)
+
+
+def three_days(store: ShelfStore) -> list[Manifest]:
+    """Put a set of today, of yesterday and of the day before; return their manifests, newest first."""
+    return [put_set(store, a_manifest(NOW - days * DAY)) for days in range(3)]
+
+
+def a_full_and_two_differentials(store: ShelfStore) -> tuple[Manifest, Manifest, Manifest]:
+    """Put a full set and two that need it; return their manifests, oldest first."""
+    full = put_set(store, a_manifest(NOW - 2 * DAY))
+    return (
+        full,
+        put_set(store, a_manifest(NOW - DAY, full_set=full.id, requires=(full.id,))),
+        put_set(store, a_manifest(NOW, full_set=full.id)),
+    )

@@ -13,6 +13,7 @@ from backup_assets.sets.place import record_kind_of
 from backup_assets.sets.records import (
     CopiedArtifact,
     CopyRecord,
+    DrillRecord,
     HoldRecord,
     Problem,
     Record,
@@ -102,6 +103,19 @@ def test_a_verification_cannot_pass_with_problems_nor_fail_without() -> None:
         VerificationRecord.model_validate({**RECORDS[0].model_dump(), "problems": (Problem(what="rows"),)})
     with pytest.raises(ValidationError, match="failed without a problem"):
         VerificationRecord.model_validate({**RECORDS[0].model_dump(), "passed": False})
+
+
+def test_a_drill_is_after_later_ones_only_and_says_nothing_where_no_clock_was_wrong() -> None:
+    made = DrillRecord(
+        set_id=ID, tool_version="0.1.0", passed=True, started_at=NOW, store="usb", total_seconds=60.0, rto_hours=4.0,
+        within_rto=True, taken_at=NOW, age_hours=1.0, fetched_bytes=10,
+    )  # fmt: skip
+    assert b'"after"' not in made.to_json()
+
+    with pytest.raises(ValidationError, match="not later than its own time"):
+        DrillRecord.model_validate({**made.model_dump(), "after": (NOW,)})
+    later = made.model_copy(update={"after": (NOW + timedelta(hours=1),)})
+    assert parse_record(later.to_json(), "the key") == later
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS, with one identity that may do all, one that may write, one that may read."""
+"""A real S3 server for tests: SeaweedFS, with an identity that may do all, and some that may write, tag, or read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from backup_assets.demo import seaweed
 from backup_assets.errors import EnvironmentFault
 from backup_assets.stores.s3_location import Credentials, S3Location
 
-Identity = Literal["admin", "writer", "reader"]
+Identity = Literal["admin", "writer", "tagger", "reader"]
 REGION = "ap-northeast-1"
 #: SeaweedFS makes a key of any name when it is first asked for.
 KMS_KEY = "backups-of-erp4"
 #: What the requirement gives to an uploader: no s3:GetObject, and no listing of other uploads.
 WRITES = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:ListBucket"]
+#: Who may also change the classes of what is there, and still reads no object.
+TAGS = [*WRITES, "s3:GetObjectTagging", "s3:PutObjectTagging"]
 READS = ["s3:GetObject", "s3:ListBucket"]
 
 
@@ -141,8 +143,9 @@ def _configuration() -> bytes:
         [
             seaweed.identity("admin", keys("admin")),
             seaweed.identity("writer", keys("writer"), policies=["writes"]),
+            seaweed.identity("tagger", keys("tagger"), policies=["tags"]),
             seaweed.identity("reader", keys("reader"), policies=["reads"]),
         ],
-        policies=[policy("writes", WRITES), policy("reads", READS)],
+        policies=[policy("writes", WRITES), policy("tags", TAGS), policy("reads", READS)],
         kms={"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": True}}},
     )

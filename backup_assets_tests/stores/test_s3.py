@@ -19,11 +19,11 @@ from backup_assets.sets.catalog import Catalog
 from backup_assets.stores.contract import ConflictingObject, Store, TransferDamaged
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_bucket_plan import apply_plan, plan_bucket
-from backup_assets.stores.s3_errors import AccessDenied, NotAsRequired, is_denied
+from backup_assets.stores.s3_errors import AccessDenied, is_denied
 from backup_assets.stores.s3_location import MIB, ObjectLock, S3Location
 from backup_assets.stores.s3_source import PartBody
 from backup_assets_tests.sets.examples import ERP4, a_manifest, put, put_set, sha256
-from backup_assets_tests.stores.conformance import KEY, StoreConformance, content_of, keys, noise
+from backup_assets_tests.stores.conformance import KEY, StoreConformance, keys, noise
 from backup_assets_tests.stores.faulty import Fault, FaultyStore
 from backup_assets_tests.stores.object_server import KMS_KEY, ObjectServer
 
@@ -72,53 +72,6 @@ def a_store(objects: ObjectServer, bucket: str, identity: Any = "admin", **optio
 
 
 # -- roles ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [0, 7, 11 * MIB])
-@pytest.mark.parametrize("encryption", [{"sse_s3": True}, {"kms_key_id": KMS_KEY}])
-def test_a_role_that_may_only_write_stores_and_proves(
-    objects: ObjectServer, bucket: str, size: int, encryption: dict[str, Any]
-) -> None:
-    content = noise(size)
-
-    stored = put(a_store(objects, bucket, "writer", **encryption), KEY, content)
-
-    assert (stored.size, stored.sha256) == (size, sha256(content))
-    assert content_of(a_store(objects, bucket, "reader", **encryption), KEY) == content
-
-
-@pytest.mark.parametrize("size", [7, 11 * MIB])
-def test_a_role_that_may_only_write_recognises_its_object_and_refuses_another(
-    objects: ObjectServer, bucket: str, size: int
-) -> None:
-    writer = a_store(objects, bucket, "writer")
-    first = put(writer, KEY, noise(size))
-
-    assert put(writer, KEY, noise(size)) == first
-    with pytest.raises(ConflictingObject, match="with other content"):
-        put(writer, KEY, noise(size, seed=2))
-    assert content_of(a_store(objects, bucket), KEY) == noise(size)
-
-
-def test_with_kms_a_role_that_may_only_write_never_takes_a_name_for_the_content(
-    objects: ObjectServer, bucket: str
-) -> None:
-    writer = a_store(objects, bucket, "writer", kms_key_id=KMS_KEY)
-    put(writer, KEY, b"content")
-
-    with pytest.raises(ConflictingObject, match="cannot be compared") as caught:
-        put(writer, KEY, b"content")
-
-    assert "s3:GetObjectTagging" in caught.value.remedy
-
-
-def test_with_a_tag_the_same_content_is_recognised_without_reading(objects: ObjectServer, bucket: str) -> None:
-    store = a_store(objects, bucket, kms_key_id=KMS_KEY, sha256_tag=True, tags=(("retention", "daily 14"),))
-    put(store, KEY, b"content")
-
-    tags = objects.client().get_object_tagging(Bucket=bucket, Key=KEY)["TagSet"]
-    assert {tag["Key"]: tag["Value"] for tag in tags} == {"retention": "daily 14", "sha256": sha256(b"content")}
-    assert store._tagged_sha256(KEY) == sha256(b"content")
 
 
 def test_a_role_that_may_not_write_is_told_which_permission_it_lacks(objects: ObjectServer, bucket: str) -> None:
@@ -174,13 +127,6 @@ def test_a_bucket_without_configured_encryption_is_refused() -> None:
     with pytest.raises(SettingsError, match="both set"):
         S3Location("backups", "ap-northeast-1", kms_key_id="k", sse_s3=True)
     S3Location("backups", "ap-northeast-1", allow_unencrypted=True)
-
-
-def test_the_same_content_stored_unencrypted_is_not_accepted(objects: ObjectServer, bucket: str) -> None:
-    put(a_store(objects, bucket, sse_s3=False, allow_unencrypted=True), KEY, b"content")
-
-    with pytest.raises(NotAsRequired, match="not encrypted as required"):
-        put(a_store(objects, bucket), KEY, b"content")
 
 
 @pytest.mark.parametrize("size", [7, 6 * MIB])
@@ -337,17 +283,6 @@ def test_the_server_itself_refuses_what_was_damaged_on_the_way(objects: ObjectSe
 
     assert keys(store) == []
     assert "Uploads" not in objects.client().list_multipart_uploads(Bucket=bucket)
-
-
-def test_a_changed_part_size_does_not_hide_that_the_content_is_the_same(objects: ObjectServer, bucket: str) -> None:
-    content = noise(11 * MIB)
-    first = put(a_store(objects, bucket), KEY, content)
-
-    again = put(a_store(objects, bucket, part_bytes=6 * MIB), KEY, content)
-
-    assert again == first
-    with pytest.raises(ConflictingObject):
-        put(a_store(objects, bucket, part_bytes=6 * MIB), KEY, noise(11 * MIB, seed=2))
 
 
 def test_part_sizes_keep_within_the_number_of_parts() -> None:

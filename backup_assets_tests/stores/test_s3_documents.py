@@ -11,7 +11,7 @@ import pytest
 
 from backup_assets.sets.catalog import Catalog
 from backup_assets.sets.place import StoredObject
-from backup_assets.stores import s3
+from backup_assets.stores import s3_looking
 from backup_assets.stores.contract import AccessDenied, MissingObject
 from backup_assets.stores.s3 import S3Store
 from backup_assets.stores.s3_documents import SmallObjects
@@ -43,7 +43,7 @@ def test_an_object_of_any_name_is_read_below_the_prefix(objects: ObjectServer, b
 def test_a_catalog_reads_its_documents_so(objects: ObjectServer, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = S3Store(objects.location(bucket), "bucket")
     manifests = [put_set(store, a_manifest(run=f"0000000{number}")) for number in range(3)]
-    monkeypatch.delattr(s3, "ObjectReader")
+    monkeypatch.delattr(s3_looking, "ObjectReader")
 
     assert {one.id for one in Catalog(store, ERP4, readers=2).sets()} == {one.id for one in manifests}
 

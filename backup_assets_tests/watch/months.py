@@ -19,7 +19,8 @@ from backup_assets.sets.records import (
     RestoreRecord,
     record_key,
 )
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.watch.report import MonthReport, month_report
 from backup_assets_tests.offsite.copying import folder_store
 from backup_assets_tests.sets.examples import ERP4, a_manifest, a_verification

@@ -10,7 +10,9 @@ from backup_assets.named_stores import store_named
 from backup_assets.sets.backup_id import BackupId
 from backup_assets.sets.manifest import Artifact, Manifest
 from backup_assets.sets.records import CopyRecord, DrillRecord, Problem
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.watch.figures import DatabaseFigures, Objective, ObjectiveName
 from backup_assets.watch.measuring import measure
 from backup_assets_tests.sets.examples import ERP4, a_manifest, a_verification, put_record, put_set, sha256
@@ -69,9 +71,18 @@ def proven(settings: Settings, manifest: Manifest, *, at: datetime, store: str =
 
 
 def drilled(
-    settings: Settings, manifest: Manifest, *, at: datetime, seconds: float = 60.0, passed: bool = True
+    settings: Settings,
+    manifest: Manifest,
+    *,
+    at: datetime,
+    seconds: float = 60.0,
+    passed: bool = True,
+    after: tuple[datetime, ...] | None = None,
 ) -> None:
-    """Record a drill in the local store; one that fails is one that took too long."""
+    """Record a drill in the local store; one that fails is one that took too long.
+
+    ``after`` are the times of drills that bore a later one and were there when it began.
+    """
     rto = settings.databases[0].rto_hours
     put_record(
         store_named(settings, "local"),
@@ -88,6 +99,7 @@ def drilled(
             taken_at=manifest.snapshot.taken_at,
             age_hours=1.0,
             fetched_bytes=manifest.size_bytes,
+            after=after,
         ),
     )
 

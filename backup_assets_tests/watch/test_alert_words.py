@@ -11,7 +11,9 @@ from typing import get_args
 import dagster as dg
 import pytest
 
-from backup_assets.settings import DatabaseSettings, ServerSettings, Settings, WatchSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_server import ServerSettings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets.watch.alert_words import TABLES, AlertWords, words_of
 from backup_assets.watch.alerts import decide
 from backup_assets.watch.conditions import (

@@ -10,8 +10,9 @@ from backup_assets.aws.infrastructure.place import infrastructure_databases
 from backup_assets.local import place_of
 from backup_assets.named_stores import store_named
 from backup_assets.sets.manifest import Manifest
-from backup_assets.settings import AwsSettings, Settings, StoreSettings
-from backup_assets.settings_aws import InfrastructureSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_aws import AwsSettings, InfrastructureSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.watch.beside import important_tables
 from backup_assets.watch.known import Known
 from backup_assets.watch.looking import Held, Look, RemovedBy

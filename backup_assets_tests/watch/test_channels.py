@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.settings import DatabaseSettings, ServerSettings, Settings, WatchSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_server import ServerSettings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets.watch.channels import Channel, channels_of, send
 from backup_assets.watch.messages import Letter
 from backup_assets_tests.watch.listening import Mailbox, Webhook, a_mailbox, a_webhook

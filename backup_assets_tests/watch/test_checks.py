@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import ScheduleSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.watch.checks import CHECKS, watch_check_keys
 from backup_assets_tests.watch.stores_at_work import HOUR, a_folder, settings_of, taken
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,27 @@ def test_a_store_that_does_not_answer_is_told_and_leaves_its_copies_open() -> No
     assert [one.key for one in found.conditions] == ["erp4:store_unreachable:usb"]
     assert found.conditions[0].cause == "no route"
     assert {"erp4:copy_late:usb", "erp4:slot_missed:"} <= set(found.undecided)
+
+
+@pytest.mark.parametrize(
+    ("silent", "open_"),
+    [
+        ({"name": "local"}, {"rpo", "verified", "drill", "store_space", "important_tables"}),
+        ({"name": "usb"}, {"verified", "store_space", "important_tables"}),
+        ({"name": "s3", "kind": "s3"}, {"verified", "important_tables"}),
+        ({"name": "usb", "denied": True}, set()),
+    ],
+)
+def test_what_looks_met_because_a_store_does_not_answer_is_not_over(silent: dict[str, Any], open_: set[str]) -> None:
+    met = figures(
+        a_store("other"), a_store(error="no route", **silent),
+        rpo="met", verified="met", drill="met", store_space="met", important_tables="met", three_copies="met",
+    )  # fmt: skip
+
+    found = conditions_of(met, (), KNOWN, NOW)
+
+    names = ("rpo", "verified", "drill", "store_space", "important_tables", "copies")
+    assert {name for name in names if found.is_undecided(f"erp4:{name}:")} == open_
 
 
 def test_a_late_copy_is_told_by_store_and_a_late_local_set_by_its_objective() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from backup_assets.capture.preflight import MARGIN_BYTES
 from backup_assets.local import local_store
-from backup_assets.settings import ObjectivesSettings, RetentionSettings, Settings, WatchSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
+from backup_assets.settings_watch import ObjectivesSettings, WatchSettings
 from backup_assets.watch import facts
 from backup_assets.watch.memory import Cursor
 from backup_assets.watch.rounds import make_round

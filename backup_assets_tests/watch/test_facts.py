@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_assets.retention.pruning import prune_all
-from backup_assets.settings import EncryptionSettings, RetentionSettings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets.watch.facts import look_at
 from backup_assets_tests.ciphers.keys import Keyrings
 from backup_assets_tests.watch.stores_at_work import DAY, HOUR, a_folder, proven, settings_of, taken

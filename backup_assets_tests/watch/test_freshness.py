@@ -7,7 +7,9 @@ import dagster as dg
 from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
 from backup_assets.definitions import build_definitions
-from backup_assets.settings import ObjectivesSettings, Settings, demo_settings
+from backup_assets.settings import Settings
+from backup_assets.settings_loading import demo_settings
+from backup_assets.settings_watch import ObjectivesSettings
 from backup_assets_tests.watch.stores_at_work import a_folder, settings_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

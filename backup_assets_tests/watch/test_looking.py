@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from backup_assets.sets.manifest import Hold
-from backup_assets.settings import StoreSettings
-from backup_assets.watch.looking import look_at_stores
+from backup_assets.settings_stores import StoreSettings
+from backup_assets.watch.looking import _waiting, look_at_stores
 from backup_assets_tests.watch.stores_at_work import (
     HOUR,
     NOW,
@@ -33,6 +33,22 @@ def test_a_store_that_fails_hides_no_other(tmp_path: Path):
     assert "does not exist" in gone.error
     assert "\n" not in remote.error + gone.error
     assert [store.newest and store.newest.id for store in (local, remote, gone, usb)] == [one.id, None, None, one.id]
+
+
+def test_a_store_that_fails_as_nobody_expected_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - HOUR, stores=("local", "usb"))
+    scandir = os.scandir
+
+    def failing(directory: str):
+        if str(directory).startswith(str(tmp_path / "usb")):
+            raise ValueError("this driver is\nbroken")
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    local, usb = look_at_stores(settings.databases[0], settings, NOW)
+    assert [held.id for held in local.sets] == [one.id]
+    assert (usb.error, usb.denied) == ("ValueError: this driver is broken", False)
 
 
 def test_a_store_that_hangs_is_given_up_and_not_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -183,3 +199,40 @@ def test_two_who_ask_at_the_same_time_get_one_answer(tmp_path: Path, monkeypatch
         go_on.set()
         looks = [*first.result(60), *second.result(60)]
     assert [(look.error, [held.id for held in look.sets]) for look in looks] == [("", [one.id])] * 2
+
+
+def test_a_store_that_has_answered_is_looked_at_anew_although_the_thread_of_that_look_lives_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = settings_of(tmp_path)
+    first = taken(settings, NOW - 2 * HOUR)
+    scandir, entered, go_on = os.scandir, threading.Event(), threading.Event()
+    answered, gone = threading.Event(), threading.Event()
+
+    def slow(directory: str):
+        if str(directory).startswith(str(tmp_path / "local")):
+            entered.set()
+            go_on.wait(60)
+        return scandir(directory)
+
+    def living_on(_: object) -> None:
+        answered.set()
+        gone.wait(60)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    with ThreadPoolExecutor(1) as pool:
+        look = pool.submit(look_at_stores, settings.databases[0], settings, NOW)
+        assert entered.wait(60)
+        (asked,) = [one for key, one in _waiting.items() if key[0] == settings.backup_dir]
+        asked.answer.add_done_callback(living_on)  # it runs in the thread of the look
+        go_on.set()
+        assert answered.wait(60)
+        try:
+            (before,) = look.result(60)
+            second = taken(settings, NOW - HOUR)
+            assert asked.thread.is_alive()
+            (after,) = look_at_stores(settings.databases[0], settings, NOW)
+        finally:
+            gone.set()
+    assert [held.id for held in before.sets] == [first.id]
+    assert [held.id for held in after.sets] == [second.id, first.id]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,13 +13,15 @@ import pytest
 from backup_assets.local import local_store
 from backup_assets.named_stores import catalog_in, store_named
 from backup_assets.retention.gone import GONE
-from backup_assets.retention.pruning import prune, survey
+from backup_assets.retention.pruning import Pruned, prune, survey
 from backup_assets.sets.manifest import Hold, Manifest
-from backup_assets.settings import RetentionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets.watch.looking import Held, Look, RemovedBy, expires_at
 from backup_assets.watch.losses import lost, vanished
 from backup_assets.watch.remains import LOOK_BACK
 from backup_assets_tests.sets.examples import ERP4, put
+from backup_assets_tests.stores.faulty import Stopped
 from backup_assets_tests.watch.stores_at_work import (
     DAY,
     HOUR,
@@ -96,18 +98,82 @@ def test_a_weekly_set_of_the_important_tables_is_missed_too(tmp_path: Path) -> N
     assert (usb.lost, usb.vanished) == ((cut.id,), (gone.id,))
 
 
-def test_what_the_retention_deletes_has_not_vanished(tmp_path: Path) -> None:
+@pytest.fixture
+def six_nights(tmp_path: Path) -> tuple[Settings, list[Manifest]]:
+    """A proven set of each of six nights in both stores, newest first; the retention keeps two."""
     few = RetentionSettings(daily=2, weekly=0, monthly=0, all_for_days=0)
     settings = settings_of(tmp_path, a_folder(tmp_path, "usb"), retention=few)
-    for night in range(6):
-        proven(settings, copied(settings, LAST_NIGHT - night * DAY), at=NOW - night * DAY)
+    sets = [copied(settings, LAST_NIGHT - night * DAY) for night in range(6)]
+    for night, one in enumerate(sets):
+        proven(settings, one, at=NOW - night * DAY)
+    return settings, sets
+
+
+def pruned(settings: Settings, now: datetime = NOW) -> Pruned:
     database = settings.databases[0]
-    surveyed = survey(database, settings, now=NOW)
-    done = prune(database, settings, "usb", apply=True, allow_large_share=True, surveyed=surveyed)
-    assert len(done.deleted) == 4
+    surveyed = survey(database, settings, now=now)
+    return prune(database, settings, "usb", apply=True, allow_large_share=True, surveyed=surveyed)
+
+
+def while_deleting(monkeypatch: pytest.MonkeyPatch, settings: Settings, do: Callable[[], None]) -> None:
+    """Do something whenever the manifest of a set has just been deleted from the folder `usb`."""
+    root, unlink = store_named(settings, "usb").root, os.unlink  # type: ignore[attr-defined]
+
+    def unlinking(path: Any, **options: Any) -> None:
+        unlink(path, **options)
+        if str(path).startswith(str(root)) and str(path).endswith(".manifest.json"):
+            do()
+
+    monkeypatch.setattr(os, "unlink", unlinking)
+
+
+def test_what_the_retention_deletes_has_not_vanished(six_nights: tuple[Settings, list[Manifest]]) -> None:
+    settings, _ = six_nights
+    assert len(pruned(settings).deleted) == 4
 
     _, usb = measured(settings).stores
     assert (usb.sets, usb.vanished) == (2, ())
+
+
+def test_what_the_retention_is_deleting_has_not_vanished_however_long_it_takes(
+    six_nights: tuple[Settings, list[Manifest]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, sets = six_nights
+    meanwhile: list[tuple[int, tuple[str, ...] | None]] = []
+
+    def hours_later() -> None:
+        _, usb = measured(settings, NOW + 3 * HOUR).stores
+        meanwhile.append((usb.sets, usb.vanished))
+
+    while_deleting(monkeypatch, settings, hours_later)
+    assert len(pruned(settings).deleted) == 4
+
+    assert meanwhile == [(5, ()), (4, ()), (3, ()), (2, ())]
+    remove(settings, sets[1])
+    assert measured(settings, NOW + 3 * HOUR).stores[1].vanished == (sets[1].id,)
+
+
+def test_what_a_retention_deleted_that_was_killed_has_not_vanished(
+    six_nights: tuple[Settings, list[Manifest]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, sets = six_nights
+    deleted: list[int] = []
+
+    def killed_at_the_second() -> None:
+        deleted.append(1)
+        if len(deleted) == 2:
+            raise Stopped
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        while_deleting(patched, settings, killed_at_the_second)
+        pruned(settings)
+    assert (measured(settings).stores[1].sets, measured(settings).stores[1].vanished) == (4, ())
+
+    # By now too old a store for anything to go: what the killed run left there is missed from then on.
+    assert pruned(settings, NOW + 2 * DAY).deleted == ()
+    assert measured(settings, NOW + 2 * DAY).stores[1].vanished == ()
+    remove(settings, sets[3])
+    assert measured(settings, NOW + 2 * DAY).stores[1].vanished == (sets[3].id,)
 
 
 def test_without_every_note_of_the_retention_nobody_knows_what_vanished(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.settings import ObjectivesSettings
+from backup_assets.settings_watch import ObjectivesSettings
 from backup_assets_tests.sets.examples import ERP4, a_manifest, dump_of
 from backup_assets_tests.watch.stores_at_work import (
     DAY,

@@ -3,7 +3,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from backup_assets.settings import DatabaseSettings, ServerSettings, Settings, WatchSettings
+from backup_assets.settings import DatabaseSettings, Settings
+from backup_assets.settings_server import ServerSettings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets.watch.alerts import Alert, decide
 from backup_assets.watch.conditions import Condition, Found
 from backup_assets.watch.messages import IN_BRIEF, IN_FULL, LONGEST_CAUSE, letter_of, trial_letter

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from backup_assets.settings import RetentionSettings, ScheduleSettings
+from backup_assets.settings_retention import RetentionSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.watch.stores_at_work import DAY, HOUR, NOW, a_folder, measured, settings_of, taken
 
 TWO_O_CLOCK = NOW.replace(hour=2, minute=1)

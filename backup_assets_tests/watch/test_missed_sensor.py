@@ -11,7 +11,8 @@ import pytest
 
 from backup_assets.capture.automation import slots_of
 from backup_assets.sets.backup_set import BackupSet
-from backup_assets.settings import ScheduleSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.watch.missed_sensor import MOST_AT_ONCE, build_missed_sensor
 from backup_assets_tests.offsite.copying import settings_with
 from backup_assets_tests.retention.test_pruning import filled

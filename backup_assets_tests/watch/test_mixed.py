@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backup_assets.sets.servers import ServerIdentity
-from backup_assets.settings import ObjectivesSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_watch import ObjectivesSettings
 from backup_assets_tests.watch.stores_at_work import DAY, HOUR, NOW, a_folder, measured, settings_of, taken
 
 OURS, COPY = ServerIdentity("7000", 1), ServerIdentity("8000", 1)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from backup_assets.capture.preflight import MARGIN_BYTES
-from backup_assets.settings import ObjectivesSettings, ScheduleSettings
+from backup_assets.sets.manifest import Manifest
+from backup_assets.settings import Settings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_watch import ObjectivesSettings
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.watch.stores_at_work import (
     DAY,
@@ -253,6 +256,75 @@ def test_a_drill_that_failed_in_the_future_counts_until_a_newer_set_is_drilled(t
     assert [objective(settings, name).state for name in ("drill", "rto")] == ["broken", "broken"]
     drilled(settings, taken(settings, NOW - DAY, stores=("local", "usb")), at=NOW - HOUR)
     assert [objective(settings, name).state for name in ("drill", "rto")] == ["met", "met"]
+
+
+def states(settings: Settings, now: datetime = NOW) -> list[str]:
+    return [objective(settings, name, now).state for name in ("drill", "rto")]
+
+
+@pytest.fixture
+def failed_ahead(tmp_path: Path) -> tuple[Settings, Manifest]:
+    """A set whose drill failed under a clock that was a year ahead."""
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - DAY, stores=("local", "usb"))
+    drilled(settings, one, at=NOW + 365 * DAY, seconds=5 * 3600.0, passed=False)
+    return settings, one
+
+
+def test_a_drill_that_failed_in_the_future_is_over_when_the_same_set_passes_one_that_was_recorded_after_it(
+    failed_ahead: tuple[Settings, Manifest],
+) -> None:
+    settings, one = failed_ahead
+    drilled(settings, one, at=NOW - HOUR, after=(NOW + 365 * DAY,))
+    assert states(settings) == ["met", "met"]
+
+    # It does not come back when its time has come.
+    found = objective(settings, "drill", NOW + 366 * DAY)
+    assert "the last drill" in found.text
+    assert found.measured == 366.04
+
+
+def test_a_drill_that_failed_in_the_future_is_not_over_by_one_that_may_have_passed_before_it(
+    failed_ahead: tuple[Settings, Manifest],
+) -> None:
+    settings, one = failed_ahead
+    other = taken(settings, NOW - 2 * DAY, stores=("local", "usb"))
+
+    drilled(settings, one, at=NOW - HOUR)
+    assert states(settings) == ["broken", "broken"]
+    drilled(settings, other, at=NOW - HOUR, after=(NOW + 365 * DAY,))
+    assert states(settings) == ["broken", "broken"]
+    drilled(settings, one, at=NOW - HOUR, after=(NOW + 300 * DAY,))
+    assert states(settings) == ["broken", "broken"]
+
+
+def test_a_drill_of_the_future_takes_no_failure_back(failed_ahead: tuple[Settings, Manifest]) -> None:
+    settings, one = failed_ahead
+
+    drilled(settings, one, at=NOW + 364 * DAY, after=(NOW + 365 * DAY,))
+
+    assert states(settings) == ["broken", "broken"]
+
+
+def test_a_drill_that_failed_after_one_of_the_future_has_passed_stays_the_last_one_when_that_time_has_come(
+    tmp_path: Path,
+) -> None:
+    settings = settings_of(tmp_path, a_folder(tmp_path, "usb"))
+    one = taken(settings, NOW - DAY, stores=("local", "usb"))
+    drilled(settings, one, at=NOW + 30 * DAY)
+    drilled(settings, one, at=NOW - HOUR, seconds=5 * 3600.0, passed=False, after=(NOW + 30 * DAY,))
+
+    assert states(settings) == states(settings, NOW + 31 * DAY) == ["broken", "broken"]
+
+
+def test_a_drill_that_failed_later_than_the_one_that_ended_an_earlier_failure_shows(
+    failed_ahead: tuple[Settings, Manifest],
+) -> None:
+    settings, one = failed_ahead
+    drilled(settings, one, at=NOW - 2 * HOUR, after=(NOW + 365 * DAY,))
+    drilled(settings, one, at=NOW - HOUR, seconds=5 * 3600.0, passed=False)
+
+    assert states(settings) == ["broken", "broken"]
 
 
 def test_without_a_further_store_nobody_knows_of_a_drill(tmp_path: Path):

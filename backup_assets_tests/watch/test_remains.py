@@ -6,7 +6,8 @@ from pathlib import Path
 from backup_assets.local import local_store
 from backup_assets.retention.gone import GONE
 from backup_assets.retention.pruning import prune, survey
-from backup_assets.settings import RetentionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets.watch.metrics import exposition
 from backup_assets.watch.remains import LOOK_BACK, remains_of
 from backup_assets_tests.sets.examples import ERP4

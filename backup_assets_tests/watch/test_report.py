@@ -8,7 +8,7 @@ import pytest
 
 from backup_assets.errors import Refused
 from backup_assets.retention.gone import GONE
-from backup_assets.settings import RetentionSettings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets.watch.report import longest_gap, month_bounds
 from backup_assets_tests.sets.examples import ERP4, a_manifest
 from backup_assets_tests.watch.months import MONTH, NOW, Place, Wrong, a_place, an_october, night, write_set

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backup_assets.errors import EnvironmentFault
-from backup_assets.settings import WatchSettings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets.watch.reporting import write_report
 from backup_assets_tests.watch.months import MONTH, NOW, Place, an_october
 

@@ -1,23 +1,32 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sqlite3
+from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import freeze_time
 
 from backup_assets.errors import EnvironmentFault, Refused
-from backup_assets.named_stores import store_named
-from backup_assets.settings import ObjectivesSettings, Settings, StoreSettings, WatchSettings
+from backup_assets.named_stores import catalog_in, store_named
+from backup_assets.sets.place import Place
+from backup_assets.settings import Settings
 from backup_assets.settings_aws import RdsSettings
+from backup_assets.settings_stores import StoreSettings
+from backup_assets.settings_watch import ObjectivesSettings, WatchSettings
 from backup_assets.watch.memory import Cursor, memory_path, one_at_a_time
 from backup_assets.watch.rounds import Round, make_round
 from backup_assets.watch.runs import RunsRead
 from backup_assets.watch.sensors import runs_reader
 from backup_assets.watch.troubles import FinishedRun
-from backup_assets_tests.sets.examples import put_set
+from backup_assets_tests.sets.examples import ERP4, a_manifest, put_set
 from backup_assets_tests.watch.listening import Webhook, a_webhook
 from backup_assets_tests.watch.stores_at_work import (
     DAY,
@@ -28,6 +37,7 @@ from backup_assets_tests.watch.stores_at_work import (
     proven,
     settings_of,
     taken,
+    with_slot,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -167,6 +177,79 @@ def test_what_a_store_that_is_gone_means_is_told_and_nothing_is_over_for_that(tm
     assert "copy in usb" not in a_hook.text()
 
 
+def silenced(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Let a folder fail as a disk that breaks; what is beside it on the disk of the local store can be read."""
+    scandir = os.scandir
+
+    def failing(path: str):
+        if os.fspath(path).startswith(str(directory)):
+            raise OSError(errno.EIO, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+
+
+def test_a_drill_that_failed_is_not_over_because_the_local_store_that_tells_it_is_gone(
+    tmp_path: Path, a_hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    (local, usb), meta = (tmp_path / "local", tmp_path / "usb"), "erp4/prod/meta"
+    for record in (local / meta).glob("*.drill.*"):
+        (usb / meta / record.name).write_bytes(record.read_bytes())
+    (one,) = catalog_in(store_named(settings, "local"), ERP4).sets()
+    drilled(settings, one.manifest, at=NOW - HOUR, seconds=5 * 3600.0, passed=False)
+    assert {"erp4:drill:", "erp4:rto:"} <= {one.key for one in look(settings).conditions}
+
+    silenced(monkeypatch, local / "erp4")
+    look(settings, NOW + 5 * MINUTE)
+
+    assert "the store local did not answer" in a_hook.text()
+    assert "OVER" not in a_hook.text()
+
+
+def test_that_a_copy_failed_its_verification_is_not_over_because_its_store_is_gone(
+    tmp_path: Path, a_hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    newest = taken(settings, NOW - 8 * HOUR, stores=("local", "usb"))
+    proven(settings, newest, at=NOW - 7 * HOUR, store="usb", passed=False)
+    assert "erp4:verified:" in {one.key for one in look(settings).conditions}
+
+    silenced(monkeypatch, tmp_path / "usb")
+    look(settings, NOW + 5 * MINUTE)
+
+    assert "the store usb did not answer" in a_hook.text()
+    assert "OVER" not in a_hook.text()
+
+
+def test_that_a_store_is_full_is_not_over_because_it_is_gone(
+    tmp_path: Path, a_hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    full, statvfs = namedtuple("full", "f_bavail f_frsize")(1, 1), os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda path: full if Path(path) == tmp_path / "usb" else statvfs(path))
+    assert "erp4:store_space:" in {one.key for one in look(settings).conditions}
+
+    silenced(monkeypatch, tmp_path / "usb")
+    look(settings, NOW + 5 * MINUTE)
+
+    assert "the store usb did not answer" in a_hook.text()
+    assert "OVER" not in a_hook.text()
+
+
+def test_that_a_weekly_copy_is_missing_is_not_over_because_its_store_is_gone(
+    tmp_path: Path, a_hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = watched(in_order(tmp_path, important_tables=("invoices",)), a_hook)
+    taken(settings, NOW - 9 * HOUR, kind="important_tables")
+    assert "erp4:important_tables:" in {one.key for one in look(settings).conditions}
+
+    silenced(monkeypatch, tmp_path / "usb")
+    look(settings, NOW + 5 * MINUTE)
+
+    assert "OVER" not in a_hook.text()
+
+
 def test_a_missed_backup_is_warned_of_then_told(tmp_path: Path, a_hook: Webhook) -> None:
     settings = watched(in_order(tmp_path, objectives=ObjectivesSettings(rpo_hours=30)), a_hook)
 
@@ -258,6 +341,45 @@ def test_runs_that_cannot_be_read_are_told_and_end_nothing(
     assert {one.kind for one in done.conditions} == {"run_failed", "runs_unread"}
     assert a_hook.titles()[1:] == ["[erp4 prod] the runs of Dagster cannot be read"]
     assert len(another_hook.requested) == beats
+
+
+def test_a_run_that_dagster_cannot_read_keeps_nothing_else_from_being_told(tmp_path: Path, a_hook: Webhook) -> None:
+    settings = watched(in_order(tmp_path), a_hook)
+    later = NOW + 30 * HOUR
+
+    @dg.job(name="erp4_backup_job")
+    def a_job() -> None:
+        pass
+
+    with dg.instance_for_test() as instance:
+        with freeze_time(later - HOUR):
+            a_job.execute_in_process(instance=instance)
+        with closing(sqlite3.connect(Path(instance.root_directory) / "history" / "runs.db")) as runs, runs:
+            # As of another version of Dagster.
+            runs.execute("UPDATE runs SET run_body = ?", (json.dumps({"__class__": "RunOfTomorrow"}),))
+        done = make_round(settings, later, runs_reader(instance, settings), seconds=60)
+
+    assert {"erp4:rpo:", "erp4:runs_unread:"} <= {one.key for one in done.conditions}
+    assert "the runs of Dagster cannot be read" in a_hook.text()
+    assert "older than the recovery point objective" in a_hook.text()
+
+
+def test_what_cannot_be_measured_of_one_database_keeps_nothing_of_another_from_being_told(
+    tmp_path: Path, a_hook: Webhook, another_hook: Webhook
+) -> None:
+    settings = in_order(tmp_path)
+    other = settings.databases[0].model_copy(update={"name": "crm", "prefix": "crm"})
+    settings = watched(settings.model_copy(update={"databases": (other, *settings.databases)}), a_hook, another_hook)
+    settings = watched(settings, a_hook, heartbeat=another_hook)
+    no_day = with_slot(a_manifest(NOW - HOUR), "2026-99-99")
+    put_set(store_named(settings, "local"), no_day, Place(other.store_prefix, "prod"))
+
+    done = look(settings, NOW + 30 * HOUR)
+
+    assert {"crm:not_measured:", "erp4:rpo:"} <= {one.key for one in done.conditions}
+    assert "older than the recovery point objective" in a_hook.text()
+    assert done.unjudged == ("crm",)
+    assert another_hook.requested == []
 
 
 def test_the_first_weekly_set_of_the_important_tables_is_waited_for_a_week(tmp_path: Path, a_hook: Webhook) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -11,7 +12,7 @@ from backup_assets.errors import EnvironmentFault
 from backup_assets.faults import as_failure
 from backup_assets.queueing import NO_OUTCOME
 from backup_assets.watch.memory import Cursor
-from backup_assets.watch.runs import FIRST_LOOK, RunsRead, databases_of, ended_runs
+from backup_assets.watch.runs import DAMAGED_AFTER, FIRST_LOOK, RunsRead, databases_of, ended_runs
 from backup_assets_tests.watch.stores_at_work import NOW
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-11-01", end_offset=1)
@@ -183,12 +184,25 @@ def test_a_job_belongs_to_the_database_it_is_named_after() -> None:
     assert of("erp_restore_job") == {"erp"}
     assert of("erp_test_restore_job") == {"erp_test"}
     assert of("somebody_elses_job") == frozenset()
+    # `erp_backup` is a database here, and its own job would be `erp_backup_backup_job`.
+    assert databases_of(dg.DagsterRun(job_name="erp_backup_job"), ("erp", "erp_backup")) == frozenset({"erp"})
+
+
+def test_a_run_whose_events_are_damaged_has_failed_and_hides_none_after_it(an_instance: dg.DagsterInstance) -> None:
+    damaged, later = run(a_job(), an_instance), run(a_job(fails="no route"), an_instance, "2026-11-23")
+    (Path(an_instance.root_directory) / "history" / "runs" / f"{damaged}.db").write_bytes(b"no database")
+
+    with pytest.raises(EnvironmentFault, match="runs of Dagster cannot be read"):
+        read(an_instance)
+    first, second = ended_runs(an_instance, "erp", DATABASES, Cursor(), datetime.now(UTC) + 2 * DAMAGED_AFTER).runs
+
+    assert (first.run_id, first.succeeded, first.subject) == (damaged, False, "erp_backup_job")
+    assert first.cause.startswith("what happened in it cannot be read: ")
+    assert (second.run_id, second.cause) == (later, "pg_dump failed: no route")
 
 
 def test_a_storage_that_cannot_be_read_is_one_clear_error() -> None:
     with dg.instance_for_test() as instance:
-        from pathlib import Path
-
         run(a_job(), instance)
         (Path(instance.root_directory) / "history" / "runs.db").write_bytes(b"no database")
         with pytest.raises(EnvironmentFault, match="runs of Dagster cannot be read"):

@@ -13,7 +13,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from backup_assets.settings import WatchSettings, load_settings
+from backup_assets.settings_loading import load_settings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets.watch.conditions import Condition
 from backup_assets.watch.sensors import NAME, build_watch_sensor, summary
 from backup_assets_tests.end_to_end.dagster_ui import wait_for

@@ -21,7 +21,7 @@ CATEGORIES: Mapping[Category, str] = {
     "source": "RDS told of no failure of the database itself, or of its recovery since.",
     "backup_jobs": "The last backup job of AWS Backup was completed.",
     "copy_jobs": "The last copy job of AWS Backup was completed.",
-    "restore_jobs": "The last restore job of AWS Backup was completed: its restore testing is one.",
+    "restore_jobs": "The last restore job of AWS Backup was completed: its restore testing is one, and leaves nothing.",
 }
 SNAPSHOT_TYPES = frozenset({"db-snapshot", "db-cluster-snapshot"})
 #: RDS gives no ids of events where it is asked for them, so the messages are what tells them apart:
@@ -89,21 +89,31 @@ def of_rds(answer: Mapping[str, Any], region: str) -> Event | None:
 
 
 def of_job(category: Category, answer: Mapping[str, Any], region: str, now: datetime) -> Event | None:
-    """Return what a job of AWS Backup says, None while it is at work. One without an end is taken to end ``now``."""
+    """Return what a job of AWS Backup says, None while it is at work. One without an end is taken to end ``now``.
+
+    So is a restore on trial of which something is left.
+    """
     id_name, state_name, resource_name = _JOBS[category]
     state = str(answer.get(state_name, ""))
     outcome = _STATES.get(state)
     if outcome is None:
         return None
-    resource = str(answer.get(resource_name) or answer.get("CreatedResourceArn") or "")
+    # Of a restore the recovery point says which source it is about; what was made bears a name of AWS Backup's own.
+    resource = str(answer.get(resource_name) or answer.get("RecoveryPointArn") or "")
+    text = _of_state(category, resource, state, str(answer.get("StatusMessage") or ""))
+    # Restore testing removes what it restored hours after the job was completed.
+    left = answer.get("DeletionStatus") == "FAILED"
+    if left:
+        made, why = answer.get("CreatedResourceArn") or "what it restored", answer.get("DeletionStatusMessage")
+        text += f"; AWS Backup could not remove {made} again, which costs money" + (f": {why}" if why else "")
     return Event(
-        id=f"{answer[id_name]}:{state}",
-        at=answer.get("CompletionDate") or now,
+        id=f"{answer[id_name]}:{state}" + (":left" if left else ""),
+        at=now if left else answer.get("CompletionDate") or now,
         category=category,
-        outcome=outcome,
+        outcome="failed" if left else outcome,
         subject=resource,
         region=region,
-        text=_of_state(category, resource, state, str(answer.get("StatusMessage") or "")),
+        text=text,
         of_snapshot=":snapshot:" in resource or ":cluster-snapshot:" in resource,
         target=str(answer.get("DestinationBackupVaultArn") or ""),
     )
@@ -124,6 +134,9 @@ def of_event_bridge(body: Mapping[str, Any]) -> Event | None:
     # AWS says `state` of some jobs and `status` of others.
     state = answer.get("State") or answer.get("Status")
     answer |= {"State": state, "Status": state, "CompletionDate": at}
+    if category == "restore_jobs" and body.get("resources"):
+        # Where a restore failed, this alone says what it was about.
+        answer.setdefault("RecoveryPointArn", body["resources"][0])
     id_name, _, _ = _JOBS[category]
     if id_name not in answer or not state:
         raise ValueError(f"an event {kind!r} without {id_name} or its state")

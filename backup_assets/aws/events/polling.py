@@ -18,6 +18,8 @@ from backup_assets.settings import DatabaseSettings, Settings
 FIRST_LOOK = timedelta(hours=24)
 #: Events are told late, and out of order; what was heard already is known by its id.
 OVERLAP = timedelta(hours=1)
+#: RDS keeps no event for longer: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeEvents.html
+KEPT_BY_RDS = timedelta(days=14)
 #: A job is found by when it was created, and may take long.
 LONGEST_JOB = timedelta(days=3)
 
@@ -32,7 +34,8 @@ class Polled:
 
 def poll(settings: Settings, heard: Heard, now: datetime) -> Polled:
     """Ask RDS and, where a plan is configured, AWS Backup; raises what `answers.explained` raises."""
-    since = (heard.until or now - FIRST_LOOK) - (OVERLAP if heard.until else timedelta())
+    # The last look may have been by a clock that was ahead: nothing after now was heard then.
+    since = min(heard.until, now) - OVERLAP if heard.until else now - FIRST_LOOK
     found = {event.id: event for event in _all(settings, since, now) if event.at >= since}
     new = sorted((one for one in found.values() if one.id not in heard.ids), key=lambda one: (one.at, one.id))
     known = {**heard.ids, **{one.id: one.at for one in new}}
@@ -130,7 +133,7 @@ _EVENT_TYPES = {
 
 
 def _of_rds(access: Access, types: Iterable[str], since: datetime, now: datetime) -> Iterator[Event]:
-    client = access.client("rds")
+    client, since = access.client("rds"), max(since, now - KEPT_BY_RDS)
     for kind in types:
         with explained("ask for the events of RDS", access):
             pages = client.get_paginator("describe_events").paginate(SourceType=kind, StartTime=since, EndTime=now)

@@ -17,15 +17,18 @@ from backup_assets.aws.infrastructure.diff import NOT_CAPTURED
 from backup_assets.aws.infrastructure.normalise import Hidden, hidden, normalised
 from backup_assets.aws.scope import is_in_aws
 from backup_assets.errors import EnvironmentFault
-from backup_assets.settings import Settings, StoreSettings
+from backup_assets.settings import Settings
 from backup_assets.settings_aws import InfrastructureSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets.stores.s3_errors import code_of
 
 #: What of RDS changes by itself. A failover swaps the zones and the writer of a cluster.
 _RDS = frozenset(
     {"DBInstanceStatus", "Status", "StatusInfos", "ParameterApplyStatus", "DBClusterParameterGroupStatus"}
     | {"SecondaryAvailabilityZone", "IsClusterWriter", "BacktrackConsumedChangeRecords", "SubnetStatus"}
-    | {"SubnetGroupStatus", "DBClusterOptionGroupMemberships"}
+    | {"SubnetGroupStatus", "DBClusterOptionGroupMemberships", "SecretStatus", "PercentProgress"}
+    | {"StorageOperationStatus", "StorageOperationPercentProgress", "StorageVolumeStatus"}
+    | {"IsStorageConfigUpgradeAvailable"}
 )
 #: What of Lambda is about the code, which has its own history, or about the state of the function.
 _LAMBDA = frozenset(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from backup_assets.settings import DatabaseSettings, ObjectivesSettings, ScheduleSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import InfrastructureSettings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_watch import ObjectivesSettings
 
 #: Of the sets, and their first folder in every store.
 KIND: Final = "infrastructure"

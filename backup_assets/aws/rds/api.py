@@ -193,7 +193,7 @@ class RdsApi:
                 answer = self.client.create_db_snapshot(**request)
             else:
                 answer = self.client.create_db_cluster_snapshot(**request)
-        return _snapshot(self.kind, answer[name])
+        return _begun(self.kind, answer[name], tags)
 
     def copy_snapshot(
         self, original: Snapshot, identifier: str, tags: Tags, *, from_region: str, kms_key_id: str | None
@@ -216,7 +216,7 @@ class RdsApi:
                 answer = self.client.copy_db_snapshot(**request)
             else:
                 answer = self.client.copy_db_cluster_snapshot(**request)
-        return _snapshot(self.kind, answer[name])
+        return _begun(self.kind, answer[name], tags)
 
     def shared_with(self, identifier: str) -> frozenset[str]:
         """Return the accounts that may restore and copy a snapshot; `all` among them means that it is public."""
@@ -300,6 +300,11 @@ def _source(kind: Kind, raw: Mapping[str, Any], earliest: datetime | None) -> So
         security_groups=tuple(group["VpcSecurityGroupId"] for group in raw.get("VpcSecurityGroups", ())),
         raw=raw,
     )
+
+
+def _begun(kind: Kind, raw: Mapping[str, Any], tags: Tags) -> Snapshot:
+    """Return what was asked for a moment ago with ``tags``, which RDS need not repeat in its answer."""
+    return _snapshot(kind, {**raw, "TagList": raw.get("TagList") or _as_list(tags)})
 
 
 def _snapshot(kind: Kind, raw: Mapping[str, Any]) -> Snapshot:

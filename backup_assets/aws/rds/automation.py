@@ -38,8 +38,9 @@ from backup_assets.errors import BackupError, Refused
 from backup_assets.faults import failure_of
 from backup_assets.queueing import Purpose, job_tags, scheduled_tags
 from backup_assets.restore.drill_assets import months_of
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import RdsSettings, RestoredFor
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.shown import OWNERS
 from backup_assets.slots import Slots
 

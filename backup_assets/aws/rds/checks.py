@@ -22,7 +22,7 @@ _PARTS: Mapping[str, tuple[str, str]] = {
     "newest_snapshot": (SNAPSHOT, "The newest whole snapshot is of the last day and the time that one may take."),
     "newest_copy": (
         SNAPSHOT_COPY,
-        "The newest whole copy is young enough, can be read, and is encrypted and shared as is wanted.",
+        "The newest whole copy is young enough, can be read, its key too, and is encrypted and shared as is wanted.",
     ),
     "aws_backup": (AUTOMATED_BACKUPS, "All jobs of AWS Backup of the last day were completed, and there were some."),
     "attachments": (AUTOMATED_BACKUPS, "The buckets of the infrastructure are versioned, and nothing in them expires."),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from backup_assets.aws.answers import Exists
+from backup_assets.aws.answers import Exists, Missing
 from backup_assets.aws.rds.api import RdsApi, Snapshot
 from backup_assets.aws.rds.naming import snapshot_name
 from backup_assets.aws.rds.settling import Log, Whole, clear_failed, found_of_ours, settled
 from backup_assets.aws.rds.tagging import TAKEN, moment_text, tags_of
 from backup_assets.aws.rds.work import Waiting
-from backup_assets.errors import CheckFailed, EnvironmentFault, Refused, SettingsError
+from backup_assets.errors import CheckFailed, EnvironmentFault, Refused, SettingsError, TransientFault
 from backup_assets.settings import DatabaseSettings
 from backup_assets.settings_aws import RdsCopySettings, RdsSettings
 
@@ -61,11 +61,20 @@ def copy_snapshot(
     copy = _in_region(api, in_copies(api, copies), of_slot)
     if isinstance(copy, Waiting):
         return copy
-    _share(in_copies(api, copies), copy.snapshot, copies.share_with, log)
+    just_shared = _share(in_copies(api, copies), copy.snapshot, copies.share_with, log)
     other = in_account(api, copies)
     if other is None:
         return Copied(copy)
-    taken_over = _into_account(other, copy.snapshot, of_slot)
+    try:
+        taken_over = _into_account(other, copy.snapshot, of_slot)
+    except Missing as error:
+        if not just_shared:
+            raise
+        raise TransientFault(
+            f"the account of {copies.account_profile} does not see {copy.snapshot.identifier} yet",
+            why=f"it was shared a moment ago; {error.what}",
+            remedy="it is tried again; where it stays so, look at `rds.copies.share_with`",
+        ) from error
     return taken_over if isinstance(taken_over, Waiting) else Copied(copy, taken_over)
 
 
@@ -133,6 +142,14 @@ def _into_account(other: RdsApi, copy: Snapshot, of: _Slot) -> Whole | Waiting:
 
 
 def _begin(target: RdsApi, original: Snapshot, of: _Slot, from_region: str, key: str | None) -> Snapshot:
+    if key is not None and original.kind == "cluster" and not original.encrypted:
+        # RDS refuses the key: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CopyDBClusterSnapshot.html
+        raise SettingsError(
+            f"{original.identifier} is not encrypted, and copying does not encrypt that of a cluster",
+            why=f"RDS takes the key {key} for copies of encrypted ones only",
+            remedy="encrypt the cluster: restore a snapshot of it with a key, and move to that; until then leave "
+            "`rds.copies.kms_key_id` out, and its copies are not encrypted either",
+        )
     tags = tags_of(of.database.name, of.env, of.slot, "copy", of.now)
     if original.taken_at is None:
         raise EnvironmentFault(
@@ -160,11 +177,13 @@ def _require_encrypted(copy: Whole, key: str | None) -> None:
         )
 
 
-def _share(target: RdsApi, copy: Snapshot, accounts: tuple[str, ...], log: Log) -> None:
+def _share(target: RdsApi, copy: Snapshot, accounts: tuple[str, ...], log: Log) -> bool:
+    """Share a copy with those accounts; return whether any of them could not use it before."""
     if not accounts:
-        return
+        return False
     shared = target.shared_with(copy.identifier)
     missing = tuple(account for account in accounts if account not in shared)
     if missing:
         log(f"{copy.identifier} is shared with {', '.join(missing)}")
         target.share_snapshot(copy.identifier, missing)
+    return bool(missing)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from backup_assets.aws.access import Access, access_of
-from backup_assets.aws.answers import explained
+from backup_assets.aws.answers import Denied, KeyUnusable, Missing, explained
 from backup_assets.aws.rds.api import RdsApi, Snapshot, Source, api_of
 from backup_assets.aws.rds.copies import in_account, in_copies
 from backup_assets.aws.rds.drill.report import last_passed
@@ -24,13 +24,14 @@ from backup_assets.aws.rds.protection import (
     copy_findings,
     drill_findings,
     job_findings,
+    key_finding,
     newest_whole,
     restorable_finding,
     snapshot_finding,
     source_findings,
     wanted_key_of_copies,
 )
-from backup_assets.aws.rds.sweeping import all_restored, is_left_over
+from backup_assets.aws.rds.sweeping import all_restored, all_untagged, is_left_over
 from backup_assets.aws.rds.tagging import Role, is_ours
 from backup_assets.errors import BackupError
 from backup_assets.findings import Finding, failed
@@ -75,7 +76,11 @@ def examine_protection(database: DatabaseSettings, settings: Settings, now: date
         yield _found("newest_copy", lambda: _copies(api, database, settings, rds, copies, now))
     if settings.aws.backup_plan is not None:
         plan = settings.aws.backup_plan
-        yield _found("aws_backup", lambda: job_findings(backup_jobs(access, source.get(), plan, now), plan, now))
+        second = settings.aws.second_region
+        yield _found(
+            "aws_backup",
+            lambda: job_findings(backup_jobs(access, source.get(), plan, now, second_region=second), plan, now),
+        )
     if settings.aws.infrastructure is not None and settings.aws.infrastructure.buckets:
         names = settings.aws.infrastructure.buckets
         yield _found("attachments", lambda: (one for name in names for one in bucket_findings(_bucket(access, name))))
@@ -161,6 +166,21 @@ def _copies(
             share_with=() if other else copies.share_with,
             now=now,
         )
+        if newest is not None and newest.encrypted:
+            yield _key_of(target.access, newest, where)
+
+
+def _key_of(access: Access, copy: Snapshot, where: str) -> Finding:
+    """Return whether the key that a copy is encrypted with can be used: its attributes can be read without it."""
+    try:
+        with explained(f"look at the KMS key {copy.kms_key_id}", access):
+            found = access.client("kms").describe_key(KeyId=copy.kms_key_id)["KeyMetadata"]
+    except Missing:
+        return key_finding(copy, "", where=where)
+    except (Denied, KeyUnusable) as error:  # which of the two a refusal is depends on its words
+        text = f"whether the key of {copy.identifier} in {where} can be used is not known: {error.what}"
+        return Finding("key of copies", "warn", text, error.remedy)
+    return key_finding(copy, found["KeyState"], where=where)
 
 
 def _allowed(api: RdsApi, identifier: str) -> list[str]:
@@ -175,24 +195,47 @@ def _allowed(api: RdsApi, identifier: str) -> list[str]:
     return [account for one in attributes if one["AttributeName"] == _SHARED for account in one["AttributeValues"]]
 
 
-def backup_jobs(access: Access, source: Source, plan: BackupPlanSettings, now: datetime) -> list[Job]:
-    """Return the jobs of AWS Backup on the source in the last day, or in two intervals of the plan if longer."""
+def backup_jobs(
+    access: Access, source: Source, plan: BackupPlanSettings, now: datetime, *, second_region: str
+) -> list[Job]:
+    """Return the jobs of AWS Backup on the source in the last day, or in two intervals of the plan if longer.
+
+    Those of the plan go into its vault, or are copied to the vault of that name in ``second_region``.
+    """
     client = access.client("backup")
     since = now - timedelta(hours=max(24.0, 2.0 * plan.every_hours))
-    asked = {"ByResourceArn": source.arn, "ByCreatedAfter": since}
-    with explained("list the jobs of AWS Backup", access):
-        backups = [
-            one for page in client.get_paginator("list_backup_jobs").paginate(**asked) for one in page["BackupJobs"]
-        ]
-        copies = [one for page in client.get_paginator("list_copy_jobs").paginate(**asked) for one in page["CopyJobs"]]
+    backups: dict[str, dict[str, Any]] = {}
+    copies: dict[str, dict[str, Any]] = {}
+    for arn in _arns_of(source):
+        asked = {"ByResourceArn": arn, "ByCreatedAfter": since}
+        with explained("list the jobs of AWS Backup", access):
+            for page in client.get_paginator("list_backup_jobs").paginate(**asked):
+                backups |= {one["BackupJobId"]: one for one in page["BackupJobs"]}
+            for page in client.get_paginator("list_copy_jobs").paginate(**asked):
+                copies |= {one["CopyJobId"]: one for one in page["CopyJobs"]}
     return [
-        *(_job("backup", one["BackupJobId"], one) for one in backups),
-        *(_job("copy", one["CopyJobId"], one) for one in copies),
+        *(
+            _job("backup", name, one, of_plan=one.get("BackupVaultName", plan.vault) == plan.vault)
+            for name, one in backups.items()
+        ),
+        *(_job("copy", name, one, of_plan=_is_into(one, plan.vault, second_region)) for name, one in copies.items()),
     ]
 
 
-def _job(kind: str, identifier: str, raw: dict[str, Any]) -> Job:
-    return Job(kind, identifier, raw["State"], raw["CreationDate"], str(raw.get("StatusMessage") or ""))
+def _arns_of(source: Source) -> list[str]:
+    """Return the ARNs by which AWS Backup may name a source: of a cluster also that of its resource id."""
+    resource = source.raw.get("DbClusterResourceId") if source.kind == "cluster" else None
+    return [source.arn, *([f"{source.arn.rpartition(':')[0]}:{resource}"] if resource else [])]
+
+
+def _is_into(copy: dict[str, Any], vault: str, region: str) -> bool:
+    arn = copy.get("DestinationBackupVaultArn")
+    return arn is None or (arn.split(":")[3], arn.rpartition(":")[2]) == (region, vault)
+
+
+def _job(kind: str, identifier: str, raw: dict[str, Any], *, of_plan: bool) -> Job:
+    message = str(raw.get("StatusMessage") or "")
+    return Job(kind, identifier, raw["State"], raw["CreationDate"], message, of_plan=of_plan)
 
 
 def _bucket(access: Access, name: str) -> Bucket:
@@ -210,7 +253,8 @@ def _bucket(access: Access, name: str) -> Bucket:
 
 def _drills(database: DatabaseSettings, settings: Settings, rds: RdsSettings, now: datetime) -> Iterator[Finding]:
     left = [one.identifier for one in all_restored(database, settings) if is_left_over(one, now)]
+    untagged = [one.identifier for one in all_untagged(database, settings)]
     passed = last_passed(settings, place_of(database, settings))
-    for finding in drill_findings(left, passed, now):
+    for finding in drill_findings(left, passed, now, untagged=untagged):
         if finding.name != "last drill" or rds.drill is not None:
             yield finding

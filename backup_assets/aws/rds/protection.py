@@ -20,6 +20,8 @@ _USUAL_LAG = timedelta(minutes=30)
 #: AWS Backup begins a job within eight hours of its time, where its plan says nothing else.
 _START_WINDOW_HOURS = 8.0
 _FAILED_JOBS = {"FAILED", "ABORTED", "EXPIRED", "PARTIAL"}
+#: In all others a KMS key decrypts nothing: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+_USABLE_KEYS = {"Enabled", "Creating", "Updating"}
 #: A month and some days to mend what failed.
 DRILL_DAYS = 35
 #: Versions that are replaced or deleted must stay as long as the sets of a day do.
@@ -28,13 +30,17 @@ _VERSION_DAYS = 14
 
 @dataclass(frozen=True)
 class Job:
-    """A job of AWS Backup: what it did, when it was created, and how it ended."""
+    """A job of AWS Backup: what it did, when it was created, and how it ended.
+
+    ``of_plan``: it goes into a vault of our plan; somebody else's plan may back the source up too.
+    """
 
     kind: str
     identifier: str
     state: str
     created_at: datetime
     message: str = ""
+    of_plan: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,16 @@ def copy_findings(
         yield _ok("sharing of copies", f"with {', '.join(allowed)}" if allowed else "with nobody")
 
 
+def key_finding(copy: Snapshot, state: str, *, where: str) -> Finding:
+    """Return whether the key of a copy, which is in this ``state`` ("" once it is gone), lets it be restored."""
+    name = "key of copies"
+    if state in _USABLE_KEYS:
+        return _ok(name, f"{copy.kms_key_id} of {copy.identifier} in {where} is {state}")
+    text = f"the key {copy.kms_key_id} of {copy.identifier} in {where} is {state or 'gone'}: it cannot be restored"
+    remedy = "cancel its deletion (`aws kms cancel-key-deletion`) and enable it (`aws kms enable-key`) at once"
+    return _fail(name, text, f"{remedy}; once it is gone, so are its copies, and `rds.copies` has to name another key")
+
+
 def newest_whole(snapshots: Sequence[Snapshot]) -> Snapshot | None:
     """Return the newest of those that are available."""
     whole = [(one.taken_at, one) for one in snapshots if one.is_available and one.taken_at is not None]
@@ -190,7 +206,7 @@ def job_findings(jobs: Sequence[Job], plan: BackupPlanSettings, now: datetime) -
     for kind, delay in (("backup", 0.0), ("copy", float(plan.every_hours))):
         name, own = f"AWS Backup {kind} jobs", [job for job in jobs if job.kind == kind]
         failed = [job for job in own if job.state in _FAILED_JOBS]
-        done = [job.created_at for job in own if job.state == "COMPLETED"]
+        done = [job.created_at for job in own if job.state == "COMPLETED" and job.of_plan]
         most = plan.every_hours + _START_WINDOW_HOURS + delay
         if failed:
             last = max(failed, key=lambda job: job.created_at)
@@ -247,13 +263,25 @@ def _days_of_versions(rule: Mapping[str, Any]) -> int:
     return int(rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays", _VERSION_DAYS))
 
 
-def drill_findings(left: Sequence[str], last_passed: datetime | None, now: datetime) -> Iterator[Finding]:
-    """Yield whether drills left nothing that costs money, and whether one passed within a month and some days."""
+def drill_findings(
+    left: Sequence[str], last_passed: datetime | None, now: datetime, *, untagged: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Yield whether drills left nothing that costs money, and whether one passed within a month and some days.
+
+    ``untagged`` are named as their servers are, and show no tags: only what shows its tags is ever removed.
+    """
     if left:
         yield _fail(
             "drill servers",
             f"drills left {', '.join(left)}, which cost money",
             "the sensor tries to delete them every minute: its ticks say why it cannot; else delete them by hand",
+        )
+    elif untagged:
+        yield _fail(
+            "drill servers",
+            f"{', '.join(untagged)}: named as servers of drills and rebuilds are, and without any tags",
+            "allow rds:ListTagsForResource to this role: without it no tags are seen, and nothing is removed; or "
+            "delete by hand what nobody needs",
         )
     else:
         yield _ok("drill servers", "none is left")

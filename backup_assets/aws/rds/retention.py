@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from backup_assets import __version__
 from backup_assets.aws.rds.api import Snapshot
+from backup_assets.aws.rds.naming import snapshot_name
 from backup_assets.aws.rds.tagging import HOLD, HOLD_UNTIL, SLOT, STARTED, drill_of, is_ours, moment_of
 from backup_assets.errors import Refused
 from backup_assets.sets.backup_id import BackupId
@@ -49,7 +50,10 @@ class Translated:
 def translated(
     snapshots: Iterable[Snapshot], database: DatabaseSettings, env: str, place: str, now: datetime
 ) -> Translated:
-    """Return those of ``snapshots`` that are ours, as sets of the store ``place``; all others are left out."""
+    """Return those of ``snapshots`` that are ours, as sets of the store ``place``; all others are left out.
+
+    Ours bear our tags and the name that we give for their slot: whoever copies one by hand may take its tags along.
+    """
     sets: list[BackupSet] = []
     by_id: dict[str, Snapshot] = {}
     damaged: list[Damage] = []
@@ -60,6 +64,8 @@ def translated(
             made = set_of(one, database, env, place, now)
         except Refused as error:
             damaged.append(Damage(one.arn, one.identifier, "manifest", str(error)))
+            continue
+        if one.identifier != snapshot_name(database.name, env, made.manifest.slot):
             continue
         sets.append(made)
         by_id[made.id] = one

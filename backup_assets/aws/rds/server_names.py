@@ -55,6 +55,11 @@ def server_tags(
     return {**tags_of(database.name, env, slot, role, started), DEADLINE: moment_text(deadline), **more}
 
 
+def is_named_as_ours(identifier: str) -> bool:
+    """Tell whether a server is called as those are that RDS restores for us, here or elsewhere."""
+    return identifier.startswith(tuple(PREFIXES.values()))
+
+
 def is_made_by_us(identifier: str, tags: Mapping[str, str], database: DatabaseSettings, env: str) -> bool:
     """Tell whether a server was restored for this database: name and tags both say so, and it is no source."""
     if database.rds is not None and identifier.lower() == database.rds.identifier.lower():

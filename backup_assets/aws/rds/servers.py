@@ -10,7 +10,7 @@ from typing import Any
 from backup_assets.aws.answers import Exists, Missing, explained
 from backup_assets.aws.rds.api import Kind, RdsApi, Source
 from backup_assets.aws.rds.choice import Choice
-from backup_assets.aws.rds.server_names import is_made_by_us, member_name, server_name
+from backup_assets.aws.rds.server_names import is_made_by_us, is_named_as_ours, member_name, server_name
 from backup_assets.aws.rds.tagging import DEADLINE, DRILL, ROLE, SLOT, STARTED, moment_of
 from backup_assets.errors import Refused, SettingsError
 from backup_assets.settings import DatabaseSettings
@@ -28,6 +28,9 @@ _BROKEN = {
     "cloning-failed",
     "stopped",
 }
+
+#: In these it can be connected to as well; RDS goes on with its storage for hours (the same page).
+_USABLE = {"available", "storage-initialization", "storage-optimization"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class RestoredServer:
     @property
     def is_ready(self) -> bool:
         """Whether it can be connected to."""
-        return all(one == "available" for one in self._states()) and not self.needs_member
+        return all(one in _USABLE for one in self._states()) and not self.needs_member
 
     def _states(self) -> Iterator[str]:
         yield self.status
@@ -112,6 +115,15 @@ def is_aurora(engine: str) -> bool:
 
 def restored_servers(api: RdsApi, database: DatabaseSettings, env: str) -> tuple[RestoredServer, ...]:
     """Return everything in a region that was restored for a database, also what is being removed."""
+    return tuple(one for one in _servers(api) if is_made_by_us(one.identifier, one.tags, database, env))
+
+
+def untagged_servers(api: RdsApi) -> tuple[RestoredServer, ...]:
+    """Return everything in a region that is named as ours, and shows no tags: whose it is cannot be told."""
+    return tuple(one for one in _servers(api) if not one.tags and is_named_as_ours(one.identifier))
+
+
+def _servers(api: RdsApi) -> list[RestoredServer]:
     region = api.access.region
     with explained("look for servers that were restored", api.access):
         instances = [
@@ -122,8 +134,7 @@ def restored_servers(api: RdsApi, database: DatabaseSettings, env: str) -> tuple
             one for page in api.client.get_paginator("describe_db_clusters").paginate() for one in page["DBClusters"]
         ]
     found = [_of_instance(one, region) for one in instances if not one.get("DBClusterIdentifier")]
-    found += [_of_cluster(one, instances, region) for one in clusters]
-    return tuple(one for one in found if is_made_by_us(one.identifier, one.tags, database, env))
+    return [*found, *(_of_cluster(one, instances, region) for one in clusters)]
 
 
 def _of_instance(raw: Mapping[str, Any], region: str) -> RestoredServer:

@@ -9,7 +9,7 @@ from backup_assets.aws.access import access_of
 from backup_assets.aws.answers import Busy
 from backup_assets.aws.rds.api import RdsApi, api_of
 from backup_assets.aws.rds.restored_regions import DIRECTORY, noted_regions
-from backup_assets.aws.rds.servers import RestoredServer, remove, restored_servers
+from backup_assets.aws.rds.servers import RestoredServer, remove, restored_servers, untagged_servers
 from backup_assets.aws.rds.tagging import STARTED
 from backup_assets.aws.rds.work import Pending
 from backup_assets.errors import BackupError, EnvironmentFault
@@ -41,6 +41,11 @@ def all_restored(database: DatabaseSettings, settings: Settings) -> tuple[Restor
     if errors:
         raise errors[0]
     return tuple(server for _, server in found)
+
+
+def all_untagged(database: DatabaseSettings, settings: Settings) -> tuple[RestoredServer, ...]:
+    """Return what is named as a restored server and shows no tags, in every region; raises as RDS answers."""
+    return tuple(server for api in apis_of(database, settings) for server in untagged_servers(api))
 
 
 def _looked_at(

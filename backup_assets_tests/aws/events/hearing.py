@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings, WatchSettings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import AwsSettings, EventsSettings, RdsSettings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_watch import WatchSettings
 from backup_assets_tests.aws.conftest import ACCOUNT, INSTANCE, TOKYO, PretendedAws
 
 ARN = f"arn:aws:rds:{TOKYO}:{ACCOUNT}:db:{INSTANCE}"

@@ -89,6 +89,52 @@ def test_an_event_of_the_bridge_reads_as_one_that_was_asked_for() -> None:
     assert bridged("Copy Job State Change", copyJobId="9", state="RUNNING") is None
 
 
+RECOVERY_POINT = "arn:aws:rds:ap-northeast-1:123456789012:snapshot:awsbackup:job-1b234a56"
+
+
+def test_a_restore_that_failed_is_told_by_its_recovery_point_as_aws_names_no_source_then() -> None:
+    # As in https://docs.aws.amazon.com/aws-backup/latest/devguide/eventbridge.html (restore job events, FAILED).
+    body = {
+        "detail-type": "Restore Job State Change", "region": "ap-northeast-1", "time": "2026-11-22T02:00:00Z",
+        "resources": [RECOVERY_POINT],
+        "detail": {"restoreJobId": "8", "status": "FAILED", "resourceType": "RDS", "statusMessage": "no subnets"},
+    }  # fmt: skip
+
+    event = of_event_bridge(body)
+
+    assert event is not None
+    assert (event.outcome, event.subject, event.of_snapshot) == ("failed", RECOVERY_POINT, True)
+
+
+def test_a_restore_on_trial_whose_server_was_not_removed_is_a_failure_although_it_was_completed() -> None:
+    made = "arn:aws:rds:ap-northeast-1:123456789012:db:awsbackup-restore-test-1"
+    answer = {
+        "RestoreJobId": "8", "Status": "COMPLETED", "SourceResourceArn": ARN, "CreatedResourceArn": made,
+        "CompletionDate": NOW - timedelta(hours=5), "DeletionStatus": "FAILED", "DeletionStatusMessage": "no right",
+    }  # fmt: skip
+
+    removed = of_job("restore_jobs", answer | {"DeletionStatus": "SUCCESSFUL"}, "ap-northeast-1", NOW)
+    left = of_job("restore_jobs", answer, "ap-northeast-1", NOW)
+
+    assert removed is not None
+    assert left is not None
+    assert (removed.outcome, left.outcome) == ("completed", "failed")
+    # That it ended was heard hours ago; this is new.
+    assert (left.at, left.id != removed.id) == (NOW, True)
+    assert made in left.text
+    assert "costs money: no right" in left.text
+
+
+def test_what_was_restored_on_trial_is_not_what_a_restore_is_about() -> None:
+    made = {"CreatedResourceArn": "arn:aws:rds:ap-northeast-1:123456789012:db:awsbackup-restore-test-1"}
+    answer = {"RestoreJobId": "8", "Status": "COMPLETED", "RecoveryPointArn": RECOVERY_POINT, "CompletionDate": NOW}
+
+    event = of_job("restore_jobs", answer | made, "ap-northeast-1", NOW)
+
+    assert event is not None
+    assert event.subject == RECOVERY_POINT
+
+
 @pytest.mark.parametrize("kind", ["Scheduled Event", "Backup Job State Change"])
 def test_what_is_no_known_event_raises(kind: str) -> None:
     with pytest.raises((KeyError, ValueError)):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.rds.models import rds_backends
 
 from backup_assets.aws.access import Access
 from backup_assets.aws.events import polling
@@ -14,7 +15,7 @@ from backup_assets.aws.events.heard import Heard
 from backup_assets.aws.events.polling import by_database, poll
 from backup_assets.settings import Settings
 from backup_assets.settings_aws import BackupPlanSettings
-from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, TOKYO, PretendedAws
+from backup_assets_tests.aws.conftest import ACCOUNT, INSTANCE, OSAKA, TOKYO, PretendedAws
 from backup_assets_tests.aws.events.hearing import ARN, settings_of
 from backup_assets_tests.aws.infrastructure.test_collect import StubbedAccess, a_stub
 
@@ -73,6 +74,29 @@ def test_a_job_is_heard_when_it_ends_and_only_then(
     assert second.events[0].id == "7:FAILED"
 
 
+def test_a_restore_on_trial_that_is_not_removed_hours_later_is_heard_once(
+    tmp_path: Path, aws: PretendedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    done = {"RestoreJobId": "8", "Status": "COMPLETED", "SourceResourceArn": ARN, "CompletionDate": now - MINUTE}
+    client, stub = a_stub("backup")
+    for more in ({}, {"DeletionStatus": "DELETING"}, {"DeletionStatus": "FAILED"}, {"DeletionStatus": "FAILED"}):
+        stub.add_response("list_backup_jobs", {"BackupJobs": []})
+        stub.add_response("list_copy_jobs", {"CopyJobs": []})
+        stub.add_response("list_restore_jobs", {"RestoreJobs": [done | more]})
+    access = StubbedAccess(TOKYO, None, aws.endpoint_url, {("backup", TOKYO): client})
+    monkeypatch.setattr(polling, "access_of", lambda _: access)
+    settings = with_a_plan(settings_of(tmp_path, aws))
+
+    heard, outcomes = Heard(), []
+    for hours in (0, 2, 4, 6):
+        polled = poll(settings, heard, now + timedelta(hours=hours))
+        heard = polled.heard
+        outcomes.append([one.outcome for one in polled.events])
+
+    assert outcomes == [["completed"], [], ["failed"], []]
+
+
 def test_a_job_without_an_end_is_heard_once(tmp_path: Path, aws: PretendedAws, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
     expired = {**JOB, "State": "EXPIRED"}
@@ -102,6 +126,35 @@ def test_after_a_day_off_everything_since_is_heard(
     assert [one.id for one in after.events] == ["7:FAILED"]
 
 
+def test_after_a_clock_that_was_ahead_nothing_goes_unheard(
+    tmp_path: Path, aws: PretendedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    backup_that_answers(monkeypatch, aws, [{**JOB, "CompletionDate": now - 10 * MINUTE}])
+    settings = with_a_plan(settings_of(tmp_path, aws))
+
+    polled = poll(settings, Heard(until=now + timedelta(days=2)), now)
+
+    assert [one.id for one in polled.events] == ["7:FAILED"]
+    assert polled.heard.until == now
+
+
+def test_rds_is_asked_for_no_more_than_the_fortnight_that_it_keeps(
+    tmp_path: Path, aws: PretendedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    client, stub = a_stub("rds")
+    for kind in ("db-instance", "db-snapshot"):
+        asked = {"SourceType": kind, "StartTime": now - timedelta(days=14), "EndTime": now}
+        stub.add_response("describe_events", {"Events": []}, asked)
+    access = StubbedAccess(TOKYO, None, aws.endpoint_url, {("rds", TOKYO): client})
+    monkeypatch.setattr(polling, "access_of", lambda _: access)
+
+    poll(settings_of(tmp_path, aws), Heard(until=now - timedelta(days=40)), now)
+
+    stub.assert_no_pending_responses()
+
+
 def test_events_find_their_database(tmp_path: Path, aws: PretendedAws, an_instance: dict[str, Any]) -> None:
     settings = settings_of(tmp_path, aws)
     aws.client("rds").create_db_snapshot(DBInstanceIdentifier=INSTANCE, DBSnapshotIdentifier="by-hand")
@@ -124,6 +177,22 @@ def test_events_find_their_database(tmp_path: Path, aws: PretendedAws, an_instan
     ]
 
     assert by_database([*ours, *others], settings) == {"erp4": ours}
+
+
+def test_a_recovery_point_of_aws_backup_finds_its_database(
+    tmp_path: Path, aws: PretendedAws, an_instance: dict[str, Any]
+) -> None:
+    name = "awsbackup:job-1b234a56"
+    aws.client("rds").create_db_snapshot(DBInstanceIdentifier=INSTANCE, DBSnapshotIdentifier="by-aws-backup")
+    # Nobody else can give such a name.
+    kept = rds_backends[ACCOUNT][TOKYO].database_snapshots
+    kept[name] = kept.pop("by-aws-backup")
+    kept[name].db_snapshot_identifier = name
+    restored = replace(
+        an_event(f"arn:aws:rds:{TOKYO}:123456789012:snapshot:{name}", of_snapshot=True), category="restore_jobs"
+    )
+
+    assert by_database([restored], settings_of(tmp_path, aws)) == {"erp4": [restored]}
 
 
 def test_events_find_a_database_however_its_instance_is_spelled(

@@ -8,8 +8,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from backup_assets.settings import DatabaseSettings, EncryptionSettings, ScheduleSettings, Settings, StoreSettings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import AwsSettings, InfrastructureSettings, RdsSettings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_schedule import ScheduleSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.aws.conftest import INSTANCE, TOKYO, PretendedAws
 
 #: Looked for wherever it must not be.

@@ -11,7 +11,9 @@ from backup_assets.aws.infrastructure.place import infrastructure_databases
 from backup_assets.definitions import build_definitions
 from backup_assets.local import place_of
 from backup_assets.named_stores import catalog_in, store_named
-from backup_assets.settings import EncryptionSettings, Settings, StoreSettings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws
 from backup_assets_tests.aws.infrastructure.estate import make_estate, settings_of
 from backup_assets_tests.ciphers.keys import Keyrings

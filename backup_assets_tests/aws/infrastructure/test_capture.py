@@ -15,7 +15,8 @@ from backup_assets.local import local_store, place_of
 from backup_assets.named_stores import catalog_in
 from backup_assets.sets.backup_set import BackupSet
 from backup_assets.sets.place import StoredObject, record_kind_of
-from backup_assets.settings import EncryptionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_encryption import EncryptionSettings
 from backup_assets.stores.folder import FolderStore
 from backup_assets_tests.aws.conftest import INSTANCE, PretendedAws
 from backup_assets_tests.aws.infrastructure.estate import (

@@ -12,8 +12,8 @@ from backup_assets.aws.access import Access
 from backup_assets.aws.infrastructure.collect import Bucket, Wanted, collect, wanted_of
 from backup_assets.aws.infrastructure.normalise import Hidden, rendered
 from backup_assets.errors import EnvironmentFault, TransientFault
-from backup_assets.settings import StoreSettings
 from backup_assets.settings_aws import BackupPlanSettings, InfrastructureSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, TOKYO, PretendedAws
 from backup_assets_tests.aws.infrastructure.estate import BUCKET, CANARY, FUNCTION, make_estate, settings_of
 
@@ -70,6 +70,30 @@ def test_everything_around_an_instance_is_collected(tmp_path: Path, aws: Pretend
     assert tree["buckets"][BUCKET]["versioning"] == "Enabled"
     assert tree["buckets"][BUCKET]["policy"] == "none"
     assert CANARY not in repr(found)
+
+
+def test_what_rds_changes_by_itself_is_no_setting(aws: PretendedAws) -> None:
+    raw = aws.make_instance()
+    by_itself = [
+        {"MasterUserSecret": {"SecretArn": "arn:aws:secretsmanager:x", "SecretStatus": "active"}},
+        {
+            "MasterUserSecret": {"SecretArn": "arn:aws:secretsmanager:x", "SecretStatus": "rotating"},
+            "StorageOperationStatus": "initializing",
+            "StorageOperationPercentProgress": 40,
+            "PercentProgress": "40",
+            "IsStorageConfigUpgradeAvailable": True,
+        },
+    ]
+    client, stub = a_stub("rds")
+    for changes in by_itself:
+        stub.add_response("describe_db_instances", {"DBInstances": [{**raw, **changes, "DBParameterGroups": []}]})
+    access = StubbedAccess(TOKYO, None, aws.endpoint_url, {("rds", TOKYO): client})
+    wanted = Wanted(sources=(("instance", INSTANCE),))
+
+    first, second = (collect(wanted, access).tree["rds"][INSTANCE] for _ in by_itself)
+
+    assert first == second
+    assert first["MasterUserSecret"] == {"SecretArn": "arn:aws:secretsmanager:x"}
 
 
 def test_two_looks_at_an_unchanged_estate_are_equal(tmp_path: Path, aws: PretendedAws) -> None:

@@ -18,8 +18,9 @@ from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from backup_assets.aws.provision.pace import Pace
-from backup_assets.settings import DatabaseSettings, ServerSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import AwsSettings, BackupPlanSettings, RdsCopySettings, RdsSettings
+from backup_assets.settings_server import ServerSettings
 from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, PretendedAws
 
 #: Ends at the second look, without a sleep.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backup_assets.aws.provision.buckets import StorePlan, apply_store, plan_stores
-from backup_assets.settings import ObjectLockSettings, StoreSettings
+from backup_assets.settings_stores import ObjectLockSettings, StoreSettings
 from backup_assets_tests.aws.conftest import TOKYO, PretendedAws
 from backup_assets_tests.aws.provision.conftest import settings_of
 

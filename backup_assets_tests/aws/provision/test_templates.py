@@ -127,6 +127,23 @@ class TestTheKey:
     def test_caring_for_it_is_what_it_is_for_other_keys(self, statements: dict[str, Any]) -> None:
         assert tuple(statements["Care"]["Action"]) == KEY_CARE
 
+    def test_the_account_may_do_with_it_what_cloudformation_has_to_do(self, statements: dict[str, Any]) -> None:
+        # KMS asks the key's own policy too: https://docs.aws.amazon.com/kms/latest/developerguide/alias-access.html
+        needed: set[str] = set()
+        for kind in ("AWS::KMS::Key", "AWS::KMS::Alias"):
+            handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(OSAKA, kind).schema["handlers"]
+            needed |= {action for name in ("create", "read", "update") for action in handlers[name]["permissions"]}
+        of_the_account = [
+            action
+            for one in statements.values()
+            if one["Effect"] == "Allow" and "Condition" not in one and one["Principal"]["AWS"] != "*"
+            for action in one["Action"]
+        ]
+
+        # There is no key yet, or none is asked about; and what takes away or stops is not given.
+        of_no_key = {"kms:CreateKey", "kms:ListAliases"}
+        assert {one for one in needed if "Untag" not in one and "Disable" not in one} - of_no_key <= set(of_the_account)
+
     def test_the_account_cannot_give_the_use_of_it_to_anybody(self, statements: dict[str, Any]) -> None:
         assert not set(statements["Care"]["Action"]) & {*KEY_USES, "kms:CreateGrant"}
 

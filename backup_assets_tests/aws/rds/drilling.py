@@ -20,8 +20,9 @@ from backup_assets.aws.rds.tagging import DRILL, tags_of
 from backup_assets.aws.rds.work import Waiting
 from backup_assets.postgres.cluster import Cluster
 from backup_assets.postgres.throw_away import throw_away_cluster
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import AwsSettings, RdsDrillSettings, RdsSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.aws.conftest import ACCOUNT, CLUSTER, INSTANCE, TOKYO, PretendedAws
 from backup_assets_tests.sources import Source, connect, drop_database, make_database
 

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from backup_assets.settings import DatabaseSettings, ScheduleSettings, Settings
+from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.settings_aws import AwsSettings, RdsCopySettings, RdsSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets.slots import Slots
 from backup_assets_tests.aws.conftest import INSTANCE, OTHER_ACCOUNT, PretendedAws
 

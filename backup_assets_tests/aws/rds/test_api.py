@@ -192,6 +192,23 @@ def test_a_copy_within_a_region_needs_no_such_request(api: RdsApi, aws: Pretende
     assert "PreSignedUrl" not in sent[0]
 
 
+@pytest.mark.parametrize("doing", ["create", "copy"])
+def test_what_was_just_begun_bears_its_tags_although_the_answer_does_not_repeat_them(
+    api: RdsApi, aws: PretendedAws, doing: str
+):
+    original = api.create_snapshot(NAMES[api.kind], "first", TAGS)
+    api.client.meta.events.register(
+        "after-call.rds", lambda parsed, **_: [one.pop("TagList", None) for one in parsed.values()]
+    )
+
+    if doing == "create":
+        begun = api.create_snapshot(NAMES[api.kind], "second", TAGS)
+    else:
+        begun = api.copy_snapshot(original, "second", TAGS, from_region=TOKYO, kms_key_id=aws.tokyo_key)
+
+    assert begun.tags == TAGS
+
+
 def test_the_copy_of_an_old_snapshot_is_as_old_as_that(aws: PretendedAws):
     aws.make_cluster()
     api = RdsApi(aws.access(), "cluster")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
+from moto.rds.models import RDSBackend, rds_backends
 
 from backup_assets.aws.answers import Missing
 from backup_assets.aws.rds.api import RdsApi
@@ -11,9 +14,9 @@ from backup_assets.aws.rds.copies import Copied, copy_snapshot
 from backup_assets.aws.rds.settling import Whole
 from backup_assets.aws.rds.snapshots import take_snapshot
 from backup_assets.aws.rds.work import Waiting
-from backup_assets.errors import EnvironmentFault, Refused, SettingsError
+from backup_assets.errors import EnvironmentFault, Refused, SettingsError, TransientFault
 from backup_assets.settings_aws import RdsCopySettings
-from backup_assets_tests.aws.conftest import CLUSTER, OSAKA, OTHER_ACCOUNT, PretendedAws
+from backup_assets_tests.aws.conftest import ACCOUNT, CLUSTER, OSAKA, OTHER_ACCOUNT, TOKYO, PretendedAws
 from backup_assets_tests.aws.rds.examples import AT_0230, DAY, ENV, NAME, SLOTS, copies_of, database_of, rds_of
 
 HOUR = timedelta(hours=1)
@@ -86,6 +89,28 @@ def test_an_old_slot_can_be_copied_any_time(copying: Copying):
     assert isinstance(copying.copy(AT_0230 + 30 * 24 * HOUR), Copied)
 
 
+def test_the_copy_of_an_old_slot_is_not_overdue_while_it_is_begun(
+    copying: Copying, aws: PretendedAws, slow_snapshots: None, monkeypatch: pytest.MonkeyPatch
+):
+    copying.take()
+    aws.snapshots_are("available")
+    rds_backends[ACCOUNT][TOKYO].database_snapshots[NAME].original_snapshot_create_time = AT_0230
+
+    def without_tags(self: BaseClient, operation: str, given: Any) -> Any:
+        found = answered(self, operation, given)
+        if operation == "CopyDBSnapshot":
+            del found["DBSnapshot"]["TagList"]  # RDS does not have to repeat those of the request
+        return found
+
+    answered: Callable[..., Any] = BaseClient._make_api_call
+    monkeypatch.setattr(BaseClient, "_make_api_call", without_tags)
+
+    waiting = copying.copy(AT_0230 + 30 * 24 * HOUR)
+
+    assert isinstance(waiting, Waiting)
+    assert waiting.since == AT_0230 + 30 * 24 * HOUR
+
+
 def test_a_copy_outlives_its_original(copying: Copying):
     copying.take()
     copied = copying.copy()
@@ -137,6 +162,22 @@ def test_an_encrypted_snapshot_is_not_copied_without_a_key(aws: PretendedAws, an
     assert "rds.copies.kms_key_id" in caught.value.remedy
 
 
+def test_an_unencrypted_cluster_is_not_copied_with_a_key_which_rds_refuses(aws: PretendedAws):
+    # "If you copy an unencrypted DB cluster snapshot and specify a value for the KmsKeyId parameter, an error is
+    # returned": the reference of CopyDBClusterSnapshot. Of an instance the copy is encrypted then.
+    aws.make_cluster(StorageEncrypted=False, KmsKeyId=None)
+    copying = Copying(aws, copies_of(aws), instance=None, cluster=CLUSTER)
+    copying.take()
+
+    with pytest.raises(SettingsError, match="is not encrypted, and copying does not encrypt") as caught:
+        copying.copy()
+
+    assert "rds.copies.kms_key_id" in caught.value.remedy
+    assert copying.api.within(OSAKA).snapshot(NAME) is None
+    without = Copying(aws, copies_of(aws, kms_key_id=None), instance=None, cluster=CLUSTER)
+    assert isinstance(without.copy(), Copied)
+
+
 def test_a_key_of_the_wrong_region_is_told(aws: PretendedAws, an_instance: dict[str, Any]):
     copying = Copying(aws, copies_of(aws, kms_key_id=aws.tokyo_key))
     copying.take()
@@ -178,6 +219,26 @@ def test_another_account_makes_its_own_copy_under_its_own_key(into_account: Copy
     assert into_account.copy() == copied
 
 
+def test_a_share_that_the_other_account_does_not_see_yet_is_tried_again(
+    into_account: Copying, monkeypatch: pytest.MonkeyPatch
+):
+    into_account.take()
+    unseen: list[str] = []
+
+    def get_snapshot(self: RDSBackend, identifier: str, resource_type: Any, not_found_exception: Any) -> Any:
+        if self.account_id == OTHER_ACCOUNT and identifier.startswith("arn") and not unseen:
+            unseen.append(identifier)
+            raise not_found_exception(identifier)
+        return found(self, identifier, resource_type, not_found_exception)
+
+    found: Callable[..., Any] = RDSBackend.get_snapshot
+    monkeypatch.setattr(RDSBackend, "get_snapshot", get_snapshot)
+
+    with pytest.raises(TransientFault, match="does not see"):
+        into_account.copy()
+    assert isinstance(into_account.copy(), Copied)
+
+
 def test_what_is_not_shared_with_it_the_other_account_cannot_copy(
     aws: PretendedAws, an_instance: dict[str, Any], other_account: str
 ):
@@ -186,6 +247,9 @@ def test_what_is_not_shared_with_it_the_other_account_cannot_copy(
     copying = Copying(aws, wrong)
     copying.take()
 
+    # What was shared a moment ago it may see the next time.
+    with pytest.raises(TransientFault):
+        copying.copy()
     with pytest.raises(Missing, match=f"could not copy the snapshot {NAME}"):
         copying.copy()
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+from moto.kms.exceptions import AccessDeniedException
+from moto.kms.models import kms_backends
 
 from backup_assets.aws.access import Access
 from backup_assets.aws.answers import Denied
@@ -26,7 +28,7 @@ from backup_assets.settings_aws import (
     RdsCopySettings,
     RdsSettings,
 )
-from backup_assets_tests.aws.conftest import CLUSTER, INSTANCE, OSAKA, OTHER_ACCOUNT, TOKYO, PretendedAws
+from backup_assets_tests.aws.conftest import ACCOUNT, CLUSTER, INSTANCE, OSAKA, OTHER_ACCOUNT, TOKYO, PretendedAws
 
 ENV = "production"
 PLAN = BackupPlanSettings(every_hours=3)
@@ -80,6 +82,7 @@ def test_an_instance_as_it_should_be_has_nothing_to_mend(aws: PretendedAws, tmp_
         "newest snapshot",
         f"newest copy in {OSAKA}",
         "encryption of copies",
+        "key of copies",
         "sharing of copies",
         "drill servers",
     }
@@ -129,6 +132,45 @@ def test_a_copy_with_the_wrong_key_and_without_its_share_is_found(aws: Pretended
     assert found["sharing of copies"].state == "ok"
 
 
+def test_a_copy_whose_key_is_to_be_deleted_cannot_be_restored(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.osaka_key)
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, copies=copies))
+    assert examined(settings)["key of copies"].state == "ok"
+    aws.client("kms", OSAKA).schedule_key_deletion(KeyId=aws.osaka_key.rpartition("/")[2])
+    found = examined(settings)["key of copies"]
+    assert found.state == "fail"
+    assert "PendingDeletion" in found.found
+    assert aws.osaka_key in found.found
+
+
+def test_a_key_that_may_not_be_looked_at_is_a_warning_and_hides_nothing_else(
+    aws: PretendedAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.osaka_key)
+
+    def denied(*_: object) -> None:
+        raise AccessDeniedException("not authorized to perform: kms:DescribeKey")
+
+    monkeypatch.setattr(kms_backends[ACCOUNT][OSAKA], "describe_key", denied)
+    found = examined(settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, copies=copies)))
+    assert found["key of copies"].state == "warn"
+    assert "is not known" in found["key of copies"].found
+    assert found[f"newest copy in {OSAKA}"].state == "ok"
+
+
+def test_a_key_that_is_gone_is_a_failure(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    snapshots(aws)
+    kms_backends[ACCOUNT][OSAKA].keys.pop(aws.osaka_key.rpartition("/")[2])
+    copies = RdsCopySettings(region=OSAKA, kms_key_id=aws.osaka_key)
+    found = examined(settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE, copies=copies)))
+    assert found["key of copies"].state == "fail"
+
+
 def test_old_snapshots_are_found_however_many_there_are(aws: PretendedAws, tmp_path: Path) -> None:
     aws.make_instance()
     snapshots(aws)
@@ -149,6 +191,16 @@ def test_a_server_that_a_drill_left_is_a_failure(aws: PretendedAws, tmp_path: Pa
     assert found.state == "fail"
     assert server_name("drill", "erp4", ENV, "2026-10") in found.found
     assert server_name("drill", "erp4", ENV, "2026-11") not in found.found
+
+
+def test_a_server_of_a_drill_whose_tags_cannot_be_seen_is_a_failure(aws: PretendedAws, tmp_path: Path) -> None:
+    aws.make_instance()
+    settings = settings_of(aws, tmp_path, RdsSettings(instance=INSTANCE))
+    aws.make_instance(server_name("drill", "erp4", ENV, "2026-11"))
+    found = examined(settings)["drill servers"]
+    assert found.state == "fail"
+    assert server_name("drill", "erp4", ENV, "2026-11") in found.found
+    assert "rds:ListTagsForResource" in found.remedy
 
 
 def test_snapshots_of_others_count_for_nothing(aws: PretendedAws, tmp_path: Path) -> None:
@@ -226,13 +278,48 @@ def test_the_jobs_of_aws_backup_are_those_of_the_source_and_of_every_page(aws: P
     )
     stubber.add_response("list_copy_jobs", {"CopyJobs": [{"CopyJobId": "c1", **failed}]}, asked)
     with stubber:
-        found = backup_jobs(access, source, PLAN, now)
+        found = backup_jobs(access, source, PLAN, now, second_region=OSAKA)
         stubber.assert_no_pending_responses()
     assert [(one.kind, one.identifier, one.state, one.message) for one in found] == [
         ("backup", "b1", "COMPLETED", ""),
         ("backup", "b2", "COMPLETED", ""),
         ("copy", "c1", "FAILED", "no key"),
     ]
+
+
+def test_the_jobs_of_a_cluster_are_also_those_that_name_it_by_its_resource_id(aws: PretendedAws) -> None:
+    aws.make_cluster()
+    source = RdsApi(aws.access(), "cluster").source(CLUSTER)
+    source = replace(source, raw={**source.raw, "DbClusterResourceId": "cluster-ABC"})
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    made = {"State": "COMPLETED", "CreationDate": now - timedelta(hours=1)}
+    stubber, access = stubbed_backup()
+    for arn, names in ((source.arn, ["1"]), (f"arn:aws:rds:{TOKYO}:{ACCOUNT}:cluster:cluster-ABC", ["1", "2"])):
+        asked = {"ByResourceArn": arn, "ByCreatedAfter": now - timedelta(days=1)}
+        backups = [{"BackupJobId": f"b{name}", **made} for name in names]
+        stubber.add_response("list_backup_jobs", {"BackupJobs": backups}, asked)
+        stubber.add_response("list_copy_jobs", {"CopyJobs": []}, asked)
+    with stubber:
+        found = backup_jobs(access, source, PLAN, now, second_region=OSAKA)
+        stubber.assert_no_pending_responses()
+    assert [one.identifier for one in found] == ["b1", "b2"]
+
+
+def test_jobs_of_the_plan_are_those_into_its_vaults(aws: PretendedAws) -> None:
+    aws.make_instance()
+    source = RdsApi(aws.access(), "instance").source(INSTANCE)
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    made = {"State": "COMPLETED", "CreationDate": now - timedelta(hours=1)}
+    vaults = {"c1": (OSAKA, "backup-assets"), "c2": (TOKYO, "backup-assets"), "c3": (OSAKA, "of-the-group")}
+    arns = {name: f"arn:aws:backup:{region}:{ACCOUNT}:backup-vault:{vault}" for name, (region, vault) in vaults.items()}
+    copies = [{"CopyJobId": name, "DestinationBackupVaultArn": arn, **made} for name, arn in arns.items()]
+    backups = [{"BackupJobId": name, "BackupVaultName": name, **made} for name in ("backup-assets", "of-the-group")]
+    stubber, access = stubbed_backup()
+    stubber.add_response("list_backup_jobs", {"BackupJobs": backups})
+    stubber.add_response("list_copy_jobs", {"CopyJobs": copies})
+    with stubber:
+        found = backup_jobs(access, source, PLAN, now, second_region=OSAKA)
+    assert [one.identifier for one in found if one.of_plan] == ["backup-assets", "c1"]
 
 
 def test_jobs_that_may_not_be_listed_are_an_error_that_names_the_action(aws: PretendedAws) -> None:
@@ -242,7 +329,7 @@ def test_jobs_that_may_not_be_listed_are_an_error_that_names_the_action(aws: Pre
     said = "not authorized to perform: backup:ListBackupJobs"
     stubber.add_client_error("list_backup_jobs", "AccessDeniedException", said, http_status_code=403)
     with stubber, pytest.raises(Denied) as raised:
-        backup_jobs(access, source, PLAN, datetime.now(UTC))
+        backup_jobs(access, source, PLAN, datetime.now(UTC), second_region=OSAKA)
     assert "backup:ListBackupJobs" in raised.value.remedy
 
 

@@ -11,7 +11,7 @@ from backup_assets.aws.rds.settling import Whole, note_recorded
 from backup_assets.aws.rds.tagging import RECORDED, moment_text, tags_of
 from backup_assets.aws.rds.work import Pending
 from backup_assets.errors import EnvironmentFault, Refused
-from backup_assets.settings import RetentionSettings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets_tests.aws.conftest import INSTANCE, OSAKA, OTHER_ACCOUNT, PretendedAws
 from backup_assets_tests.aws.rds.examples import AT_0230, DAY, ENV, NAME, copies_of, database_of
 from backup_assets_tests.aws.rds.test_copies import Copying

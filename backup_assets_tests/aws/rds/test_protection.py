@@ -14,6 +14,7 @@ from backup_assets.aws.rds.protection import (
     copy_findings,
     drill_findings,
     job_findings,
+    key_finding,
     restorable_finding,
     same_key,
     snapshot_finding,
@@ -156,6 +157,16 @@ def test_a_copy_must_have_its_key() -> None:
     assert of_copies(a_snapshot(1))["encryption of copies"].state == "ok"
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("Enabled", "ok"), ("Updating", "ok"), ("Disabled", "fail"), ("PendingDeletion", "fail"), ("", "fail")],
+)
+def test_a_copy_whose_key_cannot_be_used_is_lost_whatever_its_own_state_says(state: str, expected: str) -> None:
+    found = key_finding(a_snapshot(1), state, where="Osaka")
+    assert found.state == expected
+    assert expected == "ok" or "cancel" in found.remedy
+
+
 def test_a_public_copy_is_a_failure_and_a_missing_share_too() -> None:
     copy = a_snapshot(1)
     assert "is public" in of_copies(copy, allowed=["all"], share_with=["222222222222"])["sharing of copies"].found
@@ -187,6 +198,15 @@ def test_one_failed_job_of_the_day_is_a_failure_with_its_message(state: str) -> 
     assert found["AWS Backup backup jobs"].state == "ok"
     assert found["AWS Backup copy jobs"].state == "fail"
     assert f"is {state}: no key" in found["AWS Backup copy jobs"].found
+
+
+def test_jobs_of_another_plan_do_not_stand_for_those_of_ours() -> None:
+    others = [replace(one, of_plan=False) for one in (*jobs("backup", 1, 4), *jobs("copy", 1, 4))]
+    assert set(of_jobs(*others).values()) == {"fail"}
+    assert set(of_jobs(*others, *jobs("backup", 2), *jobs("copy", 2)).values()) == {"ok"}
+    # What fails is told all the same: all are to be completed.
+    failed = replace(jobs("backup", 3, state="FAILED")[0], of_plan=False)
+    assert of_jobs(failed, *jobs("backup", 2), *jobs("copy", 2))["AWS Backup backup jobs"] == "fail"
 
 
 def test_no_jobs_at_all_are_a_failure() -> None:
@@ -221,3 +241,10 @@ def test_what_drills_left_is_a_failure_and_so_is_a_drill_long_ago() -> None:
     assert [one.state for one in drill_findings([], NOW - timedelta(days=35), NOW)] == ["ok", "ok"]
     assert [one.state for one in drill_findings([], NOW - timedelta(days=36), NOW)] == ["ok", "fail"]
     assert [one.state for one in drill_findings(["backup-assets-drill-1"], None, NOW)] == ["fail", "warn"]
+
+
+def test_a_server_that_shows_no_tags_is_told_since_nobody_would_remove_it() -> None:
+    found = next(iter(drill_findings([], NOW, NOW, untagged=["backup-assets-drill-1"])))
+    assert found.state == "fail"
+    assert "backup-assets-drill-1" in found.found
+    assert "rds:ListTagsForResource" in found.remedy

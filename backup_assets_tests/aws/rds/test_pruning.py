@@ -18,7 +18,8 @@ from backup_assets.aws.rds.tagging import HOLD, TAKEN, moment_text, tags_of
 from backup_assets.cli.main import main
 from backup_assets.errors import Refused
 from backup_assets.retention.pruning import Pruned
-from backup_assets.settings import RetentionSettings, Settings
+from backup_assets.settings import Settings
+from backup_assets.settings_retention import RetentionSettings
 from backup_assets_tests.aws.conftest import ACCOUNT, INSTANCE, OSAKA, TOKYO, PretendedAws
 from backup_assets_tests.aws.rds.examples import ENV, copies_of, database_of, rds_of, settings_of
 
@@ -79,6 +80,19 @@ def test_what_may_go_goes_in_both_regions_and_nothing_of_others(settings: Settin
     assert days_in(aws, OSAKA) == ["2026-11-21", "2026-11-22"]
     again = pruned(settings, apply=True)
     assert not any(one.deleted for one in again.values())
+
+
+def test_a_copy_that_somebody_made_by_hand_with_our_tags_stays(settings: Settings, aws: PretendedAws):
+    name = snapshot_name("erp4", ENV, "2026-11-18")
+    for region in (TOKYO, OSAKA):
+        aws.client("rds", region).copy_db_snapshot(
+            SourceDBSnapshotIdentifier=name, TargetDBSnapshotIdentifier="before-the-migration", CopyTags=True
+        )
+
+    pruned(settings, apply=True)
+
+    assert days_in(aws, TOKYO) == ["2026-11-21", "2026-11-22", "before-the-migration"[:10], "by-hand"]
+    assert days_in(aws, OSAKA) == ["2026-11-21", "2026-11-22", "before-the-migration"[:10]]
 
 
 def test_one_region_can_be_named(settings: Settings, aws: PretendedAws):

@@ -13,8 +13,10 @@ from backup_assets.aws.rds.tagging import DRILL, HOLD, HOLD_UNTIL, SLOT, drill_t
 from backup_assets.errors import Refused
 from backup_assets.sets.retention import plan
 from backup_assets.sets.retention_plan import RetentionPlan
-from backup_assets.settings import DatabaseSettings, RetentionSettings, ScheduleSettings
+from backup_assets.settings import DatabaseSettings
 from backup_assets.settings_aws import RdsSettings
+from backup_assets.settings_retention import RetentionSettings
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.sets.examples import proof_of
 
 ENV = "production"
@@ -110,6 +112,13 @@ def test_those_of_others_are_left_out():
     )
 
     assert translated(others, DATABASE, ENV, PLACE, NOW).sets == ()
+
+
+def test_a_copy_that_somebody_made_of_ours_is_left_out_although_it_took_our_tags_along():
+    made = planned(*(taken(days) for days in range(6)), taken(5, identifier="erp4-before-the-migration"))
+
+    assert slots_of(made, "delete") == ["2026-11-19", "2026-11-18", "2026-11-17"]
+    assert len(made.lines) == 6
 
 
 def test_old_ones_go_and_each_says_why():

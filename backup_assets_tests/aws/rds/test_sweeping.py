@@ -132,6 +132,9 @@ def test_each_event_asks_for_one_run(aws: PretendedAws, settings: Settings) -> N
     assert events(settings, DEADLINE) == ["overdue"]
     instance.status = "creating"
     assert events(settings, soon) == []
+    # RDS: "it remains available for operations", for as many hours as it loads what was restored.
+    instance.status = "storage-initialization"
+    assert events(settings, soon) == ["available"]
     instance.status = "incompatible-restore"
     assert events(settings, soon) == ["incompatible-restore"]
     instance.status = "deleting"

@@ -12,12 +12,11 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from backup_assets.aws.rds.assets import has_no_outcome
 from backup_assets.aws.rds.drill.assets import BY_SENSOR, RETRIES
 from backup_assets.aws.rds.work import Waiting
-from backup_assets.capture.assets import pool_of
 from backup_assets.database_jobs import define_database_job
 from backup_assets.errors import BackupError, CheckFailed, Refused
 from backup_assets.faults import failure_of, failure_or_retry
 from backup_assets.progress import progress_for
-from backup_assets.queueing import job_tags
+from backup_assets.queueing import job_tags, pool_of
 from backup_assets.settings import DatabaseSettings, Settings
 from backup_assets.shown import OWNERS, reading
 from backup_assets.slots import Slots

@@ -272,6 +272,20 @@ def test_a_server_that_rds_gives_up_fails_the_drill_at_once(a_drill: Drill) -> N
     assert a_drill.servers() == {INSTANCE}
 
 
+@pytest.mark.parametrize("status", ["storage-initialization", "storage-optimization"])
+def test_a_server_that_can_be_used_is_not_waited_for_although_rds_still_works_on_its_storage(
+    a_drill: Drill, status: str
+) -> None:
+    a_drill.snapshot()
+    a_drill.begun()
+    a_drill.server_is(status)
+    done = a_drill.advance()
+    assert done is not None
+    assert not isinstance(done, Waiting)
+    assert done.passed
+    assert a_drill.servers() == {INSTANCE}
+
+
 def test_a_restore_slower_than_promised_fails_and_the_snapshot_is_good_all_the_same(a_drill: Drill) -> None:
     snapshot = a_drill.snapshot()
     drill = a_drill.drilling(timeout_hours=48).begun()

@@ -20,7 +20,10 @@ from backup_assets.local import local_store, place_of
 from backup_assets.postgres.server import Server
 from backup_assets.restore.recording import put_record
 from backup_assets.sets.records import Problem
-from backup_assets.settings import AttachmentsSettings, ServerSettings, StoreSettings, VerificationSettings
+from backup_assets.settings_capture import AttachmentsSettings
+from backup_assets.settings_restore import VerificationSettings
+from backup_assets.settings_server import ServerSettings
+from backup_assets.settings_stores import StoreSettings
 from backup_assets_tests.aws.conftest import INSTANCE
 from backup_assets_tests.aws.rds.drilling import later
 from backup_assets_tests.aws.rds.rebuild.conftest import Rebuild
