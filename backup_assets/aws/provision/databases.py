@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from backup_assets.aws.access import Access
 from backup_assets.aws.answers import Missing, explained
 from backup_assets.aws.provision.lines import Line
 from backup_assets.aws.rds.api import RdsApi, Source, api_of
+from backup_assets.aws.rds.backup_window import REFUSES, backup_window, move
 from backup_assets.settings import DatabaseSettings
 from backup_assets.settings_aws import RdsSettings
 
@@ -65,6 +67,7 @@ def plan_database(access: Access, database: DatabaseSettings, rds: RdsSettings) 
         _switch(place, TAGS, bool(source.raw.get("CopyTagsToSnapshot")), modify, "CopyTagsToSnapshot"),
         *_zones(place, source, rds),
         *_encryption(place, source, rds),
+        *_window(place, source, rds, database.schedule.timezone),
     ]
     replicate: dict[str, Any] = {}
     if rds.copies is not None and source.kind == "instance":
@@ -141,6 +144,18 @@ def _encryption(place: str, source: Source, rds: RdsSettings) -> Iterator[Line]:
         yield Line(place, "encryption", "left", f"with {source.kms_key_id}", wanted, how)
     else:
         yield Line(place, "encryption", "as wanted", "on", wanted)
+
+
+def _window(place: str, source: Source, rds: RdsSettings, zone: str) -> Iterator[Line]:
+    window = backup_window(source, rds, zone, datetime.now(UTC))
+    if window is None:
+        return
+    wanted = f"not at {window.due}"
+    if not window.covers_snapshot:
+        yield Line(place, "backup window", "as wanted", window.shown, wanted)
+        return
+    how = f"{REFUSES}: move database.rds.snapshot_at, or the window: {move(source)}"
+    yield Line(place, "backup window", "left", window.shown, wanted, how)
 
 
 def _replication(place: str, source: Source, rds: RdsSettings, replicate: dict[str, Any], *, waits: bool) -> Line:

@@ -16,7 +16,7 @@ FINDINGS = "backup-assets/findings"
 _PARTS: Mapping[str, tuple[str, str]] = {
     "protected": (
         AUTOMATED_BACKUPS,
-        "Automated backups, deletion protection, encryption of the storage and zones are as is wanted.",
+        "Automated backups, deletion protection, encryption of the storage, zones and backup window are as is wanted.",
     ),
     "restorable": (AUTOMATED_BACKUPS, "A point in time within the recovery point objective can be restored."),
     "newest_snapshot": (SNAPSHOT, "The newest whole snapshot is of the last day and the time that one may take."),

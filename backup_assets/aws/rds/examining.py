@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from backup_assets.aws.access import Access, access_of
 from backup_assets.aws.answers import Denied, KeyUnusable, Missing, explained
 from backup_assets.aws.rds.api import RdsApi, Snapshot, Source, api_of
+from backup_assets.aws.rds.backup_window import window_findings
 from backup_assets.aws.rds.copies import in_account, in_copies
 from backup_assets.aws.rds.drill.report import last_passed
 from backup_assets.aws.rds.protection import (
@@ -68,7 +69,14 @@ def examine_protection(database: DatabaseSettings, settings: Settings, now: date
     access = access_of(settings.aws)
     api = api_of(access, rds)
     source = _Once(lambda: api.source(rds.identifier))
-    yield _found("protected", lambda: source_findings(source.get(), rds, _key(access, rds.kms_key_id)))
+    zone = database.schedule.timezone
+    yield _found(
+        "protected",
+        lambda: (
+            *source_findings(source.get(), rds, _key(access, rds.kms_key_id)),
+            *window_findings(source.get(), rds, zone, now),
+        ),
+    )
     yield _found("restorable", lambda: [restorable_finding(source.get(), database.rpo_hours, now)])
     yield _found("newest_snapshot", lambda: [snapshot_finding(_ours(api, database, settings, "snapshot"), rds, now)])
     if rds.copies is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from backup_assets.aws.answers import Exists
+from backup_assets.aws.answers import Busy, Exists
 from backup_assets.aws.rds.api import RdsApi, Source
+from backup_assets.aws.rds.backup_window import backup_window, move
 from backup_assets.aws.rds.naming import snapshot_name
 from backup_assets.aws.rds.settling import Log, Whole, clear_failed, found_of_ours, settled
 from backup_assets.aws.rds.tagging import tags_of
@@ -14,6 +15,9 @@ from backup_assets.errors import SettingsError
 from backup_assets.settings import DatabaseSettings
 from backup_assets.settings_aws import RdsSettings
 from backup_assets.slots import Slots
+
+#: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
+_BACKING_UP = "backing-up"
 
 
 def take_snapshot(
@@ -39,7 +43,8 @@ def take_snapshot(
     slots.require_current(slot, now)
     found = clear_failed(api, found, log)
     if found is None:
-        require_whole_source(api.source(rds.identifier))
+        source = api.source(rds.identifier)
+        require_whole_source(source)
         log(f"the snapshot {name} of the {api.kind} {rds.identifier} is begun")
         try:
             found = api.create_snapshot(rds.identifier, name, tags_of(database.name, env, slot, "snapshot", now))
@@ -48,7 +53,28 @@ def take_snapshot(
             found = found_of_ours(api, database, env, name, "snapshot")
             if found is None:
                 raise
+        except Busy as error:
+            # What it says of the state is the same for every state: RDS says it where it describes the source.
+            if source.status != _BACKING_UP and _BACKING_UP not in error.why:
+                raise
+            raise _busy_with_a_backup(api, name, source, database, rds, now, error.why) from error
     return settled(api, found, rds.snapshot_timeout_hours, now)
+
+
+def _busy_with_a_backup(
+    api: RdsApi, name: str, source: Source, database: DatabaseSettings, rds: RdsSettings, now: datetime, said: str
+) -> Busy:
+    """Return the error about a snapshot that RDS refuses because another backup of the source is under way."""
+    zone = database.schedule.timezone
+    window = backup_window(source, rds, zone, now)
+    own = "its automated backup" + (f", which begins in its backup window, {window.shown}" if window else "")
+    return Busy(
+        f"could not take the snapshot {name} in {api.access.region}: {source.identifier} is {_BACKING_UP}",
+        why=f"{said}; another backup of it is under way: {own}; or a snapshot that AWS Backup or somebody else takes",
+        remedy=f"launch the slot again once {source.identifier} is available; where it happens again, move "
+        f"`rds.snapshot_at` ({rds.snapshot_at} in {zone}) an hour and more behind that backup, or the window away from "
+        f"it: {move(source)}",
+    )
 
 
 def require_whole_source(source: Source) -> None:

@@ -128,6 +128,19 @@ def test_multi_az_is_reported_and_never_switched(aws: PretendedAws, wanted: bool
     assert not plan.modify
 
 
+def test_a_backup_window_over_the_daily_snapshot_is_left_to_a_person(aws: PretendedAws) -> None:
+    aws.make_instance(PreferredBackupWindow="17:16-17:46")
+
+    plan = looked(aws)
+    found = line(plan, "backup window")
+    assert (found.state, found.found) == ("left", "17:16-17:46 UTC (02:16-02:46 in Asia/Tokyo)")
+    assert found.wanted == "not at 02:30 in Asia/Tokyo"
+    assert "database.rds.snapshot_at" in found.how
+    assert "--preferred-backup-window" in found.how
+    assert not plan.modify
+    assert line(looked(aws, snapshot_at="04:00"), "backup window").state == "as wanted"
+
+
 def test_storage_in_plaintext_or_of_another_key_is_left_to_a_person(aws: PretendedAws) -> None:
     aws.make_instance(StorageEncrypted=False, KmsKeyId=None)
     aws.make_instance("other")

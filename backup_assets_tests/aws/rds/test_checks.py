@@ -54,6 +54,17 @@ def test_every_look_evaluates_the_protection_and_drift_fails_a_check_and_no_run(
     assert "aws apply" in str(drifted.description)
 
 
+def test_a_snapshot_that_is_due_in_the_backup_window_is_a_warning_before_it_fails(at_work: Operation) -> None:
+    at_work.aws.client("rds").modify_db_instance(
+        DBInstanceIdentifier=INSTANCE, PreferredBackupWindow="17:16-17:46", ApplyImmediately=True
+    )
+    result = at_work.run("erp4_rds_watch_job")
+    assert result.success
+    assert outcomes(result)["rds_automated_backups protected"] == (False, "WARN")
+    (told,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "protected"]
+    assert "02:16-02:46 in Asia/Tokyo" in str(told.description)
+
+
 def test_the_protection_is_examined_within_half_an_hour(at_work: Operation) -> None:
     sensor = at_work.definitions.get_repository_def().get_sensor_def("erp4_rds_watch_sensor")
     assert sensor.minimum_interval_seconds == 1200

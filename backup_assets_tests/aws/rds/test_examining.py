@@ -28,6 +28,7 @@ from backup_assets.settings_aws import (
     RdsCopySettings,
     RdsSettings,
 )
+from backup_assets.settings_schedule import ScheduleSettings
 from backup_assets_tests.aws.conftest import ACCOUNT, CLUSTER, INSTANCE, OSAKA, OTHER_ACCOUNT, TOKYO, PretendedAws
 
 ENV = "production"
@@ -78,6 +79,7 @@ def test_an_instance_as_it_should_be_has_nothing_to_mend(aws: PretendedAws, tmp_
         "deletion protection",
         "storage encryption",
         "zones",
+        "backup window",
         "latest restorable time",
         "newest snapshot",
         f"newest copy in {OSAKA}",
@@ -98,6 +100,24 @@ def test_drift_is_seen_at_the_next_look(aws: PretendedAws, tmp_path: Path) -> No
     )
     drifted = {one.name for one in examined(settings).values() if one.state == "fail"}
     assert drifted == {"automated backups", "deletion protection"}
+
+
+@pytest.mark.parametrize(("timezone", "state"), [("Asia/Tokyo", "warn"), ("UTC", "ok")])
+def test_a_backup_window_over_the_daily_snapshot_is_a_warning_in_the_zone_of_the_schedule(
+    aws: PretendedAws, tmp_path: Path, timezone: str, state: State
+) -> None:
+    aws.make_instance(PreferredBackupWindow="17:16-17:46")
+    aws.make_cluster(PreferredBackupWindow="17:16-17:46")
+    for rds in (RdsSettings(instance=INSTANCE), RdsSettings(cluster=CLUSTER)):
+        settings = settings_of(aws, tmp_path, rds)
+        schedule = ScheduleSettings(timezone=timezone)
+        database = settings.databases[0].model_copy(update={"schedule": schedule})
+        (protected,) = [
+            part for part in examine_protection(database, settings, datetime.now(UTC)) if part.group == "protected"
+        ]
+        assert {one.name: one.state for one in protected.findings}["backup window"] == state
+        told = {one.name: one.state for one in examine_rds(database, settings)}
+        assert told["backup window"] == state
 
 
 def test_a_cluster_is_examined_in_the_same_words(aws: PretendedAws, tmp_path: Path) -> None:

@@ -162,9 +162,68 @@ def test_a_source_that_is_at_work_is_asked_again(aws: PretendedAws, an_instance:
         stub.add_client_error("describe_db_snapshots", "DBSnapshotNotFound", "", 404)
         stub.add_response("describe_db_instances", {"DBInstances": [an_instance]})
         stub.add_response("describe_db_instance_automated_backups", {"DBInstanceAutomatedBackups": []})
-        stub.add_client_error("create_db_snapshot", "InvalidDBInstanceState", "Instance is backing-up.", 400)
+        stub.add_client_error("create_db_snapshot", "InvalidDBInstanceState", "Instance is modifying.", 400)
         with pytest.raises(Busy, match="not in a state that allows this now"):
             take_snapshot(api, database_of(settings), settings, ENV, SLOTS, DAY, AT_0230, lambda _: None)
+
+
+#: As RDS says it of every state: that it is another backup, only the state says.
+UNAVAILABLE = (
+    "Cannot create a snapshot because the database instance erp4-prod is not currently in the available state."
+)
+
+
+def refused_for_a_backup(aws: PretendedAws, raw: dict[str, Any], said: str = UNAVAILABLE) -> Busy:
+    settings = rds_of(aws)
+    api = RdsApi(aws.access(), "instance")
+    with Stubber(api.client) as stub:
+        stub.add_client_error("describe_db_snapshots", "DBSnapshotNotFound", "", 404)
+        stub.add_response("describe_db_instances", {"DBInstances": [raw]})
+        stub.add_response("describe_db_instance_automated_backups", {"DBInstanceAutomatedBackups": []})
+        stub.add_client_error("create_db_snapshot", "InvalidDBInstanceState", said, 400)
+        with pytest.raises(Busy) as caught:
+            take_snapshot(api, database_of(settings), settings, ENV, SLOTS, DAY, AT_0230, lambda _: None)
+    return caught.value
+
+
+def test_a_source_that_another_backup_is_taken_of_is_told_with_its_window(
+    aws: PretendedAws, an_instance: dict[str, Any]
+):
+    raw = {**an_instance, "DBInstanceStatus": "backing-up", "PreferredBackupWindow": "17:16-17:46"}
+
+    error = refused_for_a_backup(aws, raw)
+
+    assert error.what == f"could not take the snapshot {NAME} in ap-northeast-1: erp4-prod is backing-up"
+    assert UNAVAILABLE in error.why
+    assert "17:16-17:46 UTC (02:16-02:46 in Asia/Tokyo)" in error.why
+    assert "AWS Backup" in error.why
+    assert "`rds.snapshot_at` (02:30 in Asia/Tokyo)" in error.remedy
+    assert "aws rds modify-db-instance --db-instance-identifier erp4-prod --preferred-backup-window" in error.remedy
+    assert error.retriable
+
+
+def test_a_backup_that_began_between_our_look_and_our_wish_is_told_where_rds_says_so(
+    aws: PretendedAws, an_instance: dict[str, Any]
+):
+    raw = {key: value for key, value in an_instance.items() if key != "PreferredBackupWindow"}
+
+    error = refused_for_a_backup(aws, {**raw, "DBInstanceStatus": "available"}, "Instance is backing-up.")
+
+    assert error.what.endswith("erp4-prod is backing-up")
+    assert "window" not in error.why
+    assert error.retriable
+
+
+def test_a_cluster_that_another_backup_is_taken_of_is_told_too(aws: PretendedAws, a_cluster_of_aurora: dict[str, Any]):
+    settings = rds_of(aws, instance=None, cluster=CLUSTER)
+    api = RdsApi(aws.access(), "cluster")
+    with Stubber(api.client) as stub:
+        stub.add_client_error("describe_db_cluster_snapshots", "DBClusterSnapshotNotFoundFault", "", 404)
+        stub.add_response("describe_db_clusters", {"DBClusters": [{**a_cluster_of_aurora, "Status": "backing-up"}]})
+        stub.add_client_error("create_db_cluster_snapshot", "InvalidDBClusterStateFault", "Not now.", 400)
+        with pytest.raises(Busy, match=f"{CLUSTER} is backing-up") as caught:
+            take_snapshot(api, database_of(settings), settings, ENV, SLOTS, DAY, AT_0230, lambda _: None)
+    assert f"modify-db-cluster --db-cluster-identifier {CLUSTER}" in caught.value.remedy
 
 
 def test_a_run_that_was_overtaken_finds_the_snapshot_of_the_quicker_one(aws: PretendedAws, an_instance: dict[str, Any]):
