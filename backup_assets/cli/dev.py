@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from backup_assets.cli.output import tell
 from backup_assets.command_runs import abandoned, end_abandoned
@@ -32,6 +35,14 @@ def dev(arguments: Namespace) -> int:
     argv = dev_command(arguments.host, arguments.port)
     unsaid = ",".join(one for one in (os.environ.get("PYTHONWARNINGS"), _NOT_SAID) if one)
     environment = {**os.environ, VARIABLE: str(dagster_home()), "PYTHONWARNINGS": unsaid}
+    become(argv, environment)
+
+
+def become(argv: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Let a program of Dagster's take the place of this one; raises EnvironmentFault where it cannot be started."""
+    # A script starts what goes on behind it with SIGINT ignored. Dagster's programs treat SIGTERM as they treat SIGINT
+    # (setup_interrupt_handlers), and so could not be stopped at all.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         os.execve(argv[0], argv, environment)  # noqa: S606 - an argument list, no shell
     except OSError as error:

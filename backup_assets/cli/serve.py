@@ -8,8 +8,8 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from backup_assets.cli.dev import end_what_was_abandoned
-from backup_assets.errors import EnvironmentFault, Refused, SettingsError
+from backup_assets.cli.dev import become, end_what_was_abandoned
+from backup_assets.errors import Refused, SettingsError
 from backup_assets.instance import KIND_VARIABLE, VARIABLE, dagster_home
 from backup_assets.settings_loading import load_settings
 
@@ -55,12 +55,7 @@ def serve(arguments: Namespace) -> int:
     )
     # `{env: …}` in the workspace file has no defaults.
     located = {CODE_HOST: os.environ.get(CODE_HOST) or CODE_DEFAULTS[CODE_HOST], CODE_PORT: str(port)}
-    try:
-        os.execve(argv[0], argv, {**os.environ, **located, VARIABLE: str(home)})  # noqa: S606 - no shell
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{argv[0]} cannot be started", why=str(error), remedy="install dagster and dagster-webserver again"
-        ) from error
+    become(argv, {**os.environ, **located, VARIABLE: str(home)})
 
 
 def _code_port(environment: Mapping[str, str]) -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 import urllib.request
@@ -29,8 +28,14 @@ def test_wrong_settings_are_told_before_dagster_starts(
     assert ended.err.startswith("error: ")
 
 
+#: A script starts what goes on behind it like this.
+BEHIND_A_SCRIPT = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+
+
 @pytest.mark.slow
-def test_the_ui_opens_with_the_history_in_its_home(an_empty_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ui_opens_with_the_history_in_its_home_and_ends_when_told_to(
+    an_empty_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
     with a_port() as port:
         require_answer(an_empty_directory / "log", port)
@@ -39,7 +44,7 @@ def test_the_ui_opens_with_the_history_in_its_home(an_empty_directory: Path, mon
 
 def require_answer(log: Path, port: int) -> None:
     with log.open("wb") as handle:
-        process = subprocess.Popen([SCRIPT, "dev", "--port", str(port)], stdout=handle, stderr=handle)
+        process = subprocess.Popen([*BEHIND_A_SCRIPT, SCRIPT, "dev", "--port", str(port)], stdout=handle, stderr=handle)
     try:
         deadline = time.monotonic() + 360
         while True:
@@ -52,5 +57,8 @@ def require_answer(log: Path, port: int) -> None:
             except OSError:
                 time.sleep(0.5)
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=180)
+        process.terminate()
+        try:
+            process.wait(timeout=180)
+        finally:
+            process.kill()
